@@ -1,0 +1,204 @@
+//! The one table of settings. From it come the parser, the flags, `--help`, `--check` and the README's table
+//! (a test holds the README to it).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::value::{
+    Addresses, Backlog, BackoffRange, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures, ModeChoice,
+    Patience, Ready, RestartChoice, SignalChanges, Switch, Target, Tristate, UserName, Value, WorkerCount,
+};
+use crate::signal::Signal;
+
+/// What every variable's name begins with.
+pub const PREFIX: &str = "ALLCORES_";
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The heading under which it is shown.
+    pub group: &'static str,
+    /// The field's name, which variable and flag are made of.
+    pub field: &'static str,
+    /// The text that stands for an unset variable; empty for none.
+    pub default: &'static str,
+    /// The kind's `EXPECTED`.
+    pub expected: &'static str,
+    /// A text that is accepted.
+    pub example: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+impl Row {
+    /// `ALLCORES_STOP_TIMEOUT`.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.field.to_ascii_uppercase())
+    }
+
+    /// `stop-timeout`.
+    pub fn flag(&self) -> String {
+        self.field.replace('_', "-")
+    }
+}
+
+/// A text and what its kind made of it. Reading one never fails, so that one mistake does not hide the next.
+#[derive(Debug)]
+struct Given<T>(Result<T, String>);
+
+impl<'de, T: Value> Deserialize<'de> for Given<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(T::read(text.trim())))
+    }
+}
+
+/// What is wrong with one setting: the field and the particular complaint, which may be empty.
+pub type Mistake = (&'static str, String);
+
+macro_rules! settings {
+    ($($group:literal { $($field:ident: $kind:ty = $default:literal, $meaning:literal;)+ })+) => {
+        /// Every setting, as it was asked for.
+        #[derive(Clone, Debug)]
+        pub struct Settings { $($(#[doc = $meaning] pub $field: $kind,)+)+ }
+
+        /// The table, in the order in which it is shown.
+        pub const TABLE: &[Row] = &[$($(Row {
+            group: $group,
+            field: stringify!($field),
+            default: $default,
+            expected: <$kind as Value>::EXPECTED,
+            example: <$kind as Value>::EXAMPLE,
+            meaning: $meaning,
+        },)+)+];
+
+        #[derive(Deserialize)]
+        struct Raw { $($($field: Option<Given<$kind>>,)+)+ }
+
+        /// Reads all settings from pairs of variable and text. A mistake leaves the default in its place, so
+        /// that the settings can be looked at together all the same.
+        pub fn read(pairs: Vec<(String, String)>) -> (Settings, Vec<Mistake>) {
+            let mut mistakes = Vec::new();
+            let raw = envy::prefixed(PREFIX).from_iter::<_, Raw>(pairs).unwrap_or_else(|error| {
+                mistakes.push(("", error.to_string()));
+                Raw { $($($field: None,)+)+ }
+            });
+            let settings = Settings { $($($field: match raw.$field {
+                Some(Given(Ok(value))) => value,
+                Some(Given(Err(complaint))) => {
+                    mistakes.push((stringify!($field), complaint));
+                    default(stringify!($field), $default)
+                }
+                None => default(stringify!($field), $default),
+            },)+)+ };
+            (settings, mistakes)
+        }
+    };
+}
+
+fn default<T: Value>(field: &str, text: &str) -> T {
+    T::read(text).unwrap_or_else(|_| panic!("the table's default of {field} is readable, a test says"))
+}
+
+settings! {
+    "workers" {
+        workers: WorkerCount = "auto",
+            "How many workers: `auto`, a number from 1 to 1024, or a share of the cores like `50%`. `auto` is one per core \
+             that the container really has (affinity, cpuset and quota, rounded up), and 1 in `plain`. `WEB_CONCURRENCY` is honoured \
+             when this is unset.";
+        mode: ModeChoice = "auto",
+            "How workers get their connections: `inherit`, `reuseport`, `ports`, `plain`; `auto` is `inherit` with `LISTEN`, \
+             `ports` with `FIRST_PORT`, else `plain`.";
+        listen: Option<Addresses> = "",
+            "The sockets, separated by commas: `8080`, `0.0.0.0:8080`, `[::]:8080`, `tcp://…`, `udp://…`, \
+             `unix:/run/app.sock?mode=0660`, `unix:@abstract`; a name may stand in front: `http=8080`. A bare port means dual-stack, or \
+             IPv4 where the host has no IPv6.";
+        listen_pid: Switch = "on",
+            "`off` leaves `LISTEN_PID` out, for commands that fork again before they look.";
+        backlog: Backlog = "4096",
+            "Connections that may wait to be accepted; cut to `net.core.somaxconn` with a warning when that is smaller.";
+        first_port: Option<u16> = "",
+            "Mode `ports`: the worker in slot i gets `PORT` = this + i.";
+    }
+    "lifecycle" {
+        restart: RestartChoice = "auto",
+            "`always`, `on-failure` or `never`; `auto` is `always` for a pool, and `never` in `plain` with one worker.";
+        backoff: BackoffRange = "100ms..30s",
+            "How long a slot rests after a failure: first delay and ceiling; doubles; ±20 % jitter; one history per slot.";
+        stable_after: Duration = "10s",
+            "Ready for this long: the slot's failures are forgotten.";
+        max_failures: MaxFailures = "5",
+            "Give up when every slot has failed this often since it was last stable; `0` never gives up.";
+        ready: Ready = "auto",
+            "When a worker is ready: `alive:TIME`, still alive after that time; `auto` is `alive:1s`.";
+        prestart: Option<String> = "",
+            "A command run to its end by `/bin/sh -c` before the first worker, as allcores' own user; its failure is our exit code.";
+    }
+    "stopping" {
+        drain_delay: Duration = "0s",
+            "After the stop request: still serving, for this long.";
+        stop_signal: Signal = "TERM",
+            "What a worker is sent.";
+        stop_timeout: Patience = "8s",
+            "From the stop request, `DRAIN_DELAY` excluded, until what is left is killed; `0` kills at once, `off` waits for ever.";
+        exit_on_stop: ExitOnStop = "auto",
+            "The exit code of a stop that was asked for: a number, `worker` (the last worker's own), or `auto`: 137 when something had to \
+             be killed, else the worker's own in `plain`, else 0.";
+    }
+    "signals" {
+        signals: Option<SignalChanges> = "",
+            "Changes to the table of signals: `QUIT=stop,HUP=forward,USR1=ignore,INT=TERM`.";
+        forward: Target = "process",
+            "`group`: forwarded and stop signals go to the worker's process group.";
+    }
+    "process" {
+        user: Option<UserName> = "",
+            "`uid`, `uid:gid`, `name` or `name:group`: workers run as that user; sockets are bound before.";
+        no_new_privs: Tristate = "auto",
+            "Workers cannot gain privileges by executing a file; `auto` is `on` with `USER`, else `off`.";
+        affinity: Switch = "off",
+            "`on`: pin worker i to the i-th allowed core.";
+        nofile: Option<FileLimit> = "",
+            "The workers' limit of open files.";
+    }
+    "seeing" {
+        log: LogFilter = "info",
+            "`error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter like `info,allcores::supervisor=debug`.";
+        log_format: LogFormat = "auto",
+            "`text` or `json`; `auto` is `text`.";
+        termination_log: Option<PathBuf> = "",
+            "Where the reason of the end is written; unset: `/dev/termination-log` when that file exists.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_and_every_example_is_accepted() {
+        let (_, mistakes) = read(Vec::new());
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let pairs = TABLE.iter().map(|row| (row.variable(), row.example.to_owned())).collect();
+        let (_, mistakes) = read(pairs);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+    }
+
+    #[test]
+    fn no_name_can_be_taken_for_one_of_kubernetes() {
+        for row in TABLE {
+            assert!(!row.field.starts_with("port") && !row.field.starts_with("service"), "{}", row.field);
+        }
+    }
+
+    #[test]
+    fn one_mistake_does_not_hide_the_next() {
+        let pairs = vec![
+            ("ALLCORES_WORKERS".to_owned(), "four".to_owned()),
+            ("ALLCORES_BACKLOG".to_owned(), "0".to_owned()),
+        ];
+        let (_, mistakes) = read(pairs);
+        assert_eq!(mistakes.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["workers", "backlog"]);
+    }
+}

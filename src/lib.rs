@@ -1,0 +1,9 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod config;
+pub mod exit;
+pub mod ids;
+pub mod observe;
+pub mod signal;
+pub mod supervisor;
+pub mod system;

@@ -1,0 +1,99 @@
+//! Reads what was asked for, runs it, and leaves with the exit code that tells the truth about it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use allcores::config::cli::{Cli, Invocation};
+use allcores::config::{Config, Surroundings, cli, report};
+use allcores::exit::{self, Exit};
+use allcores::observe::{log, termination};
+use allcores::system::signals::Signals;
+use allcores::system::{StartError, System, adopt_descriptors, cgroup, terminal};
+
+fn main() -> ExitCode {
+    // First of all: what is sent to us from now on waits until it can be heard.
+    let signals = Signals::block();
+    // An abort of PID 1 arrives as the exit code of a crash of its kernel; ours names a bug.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("allcores: bug: {panic}");
+        std::process::exit(i32::from(exit::BUG));
+    }));
+    let end = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Cli::Help) => return print(&report::help()),
+        Ok(Cli::Version) => return print(&format!("{}\n", report::version())),
+        Ok(Cli::Check(invocation)) => match configure(invocation) {
+            Ok(config) => return print(&report::check(&config)),
+            Err(exit) => exit,
+        },
+        Ok(Cli::Run(invocation)) => {
+            configure(invocation).and_then(|config| run(config, signals)).unwrap_or_else(|exit| exit)
+        }
+        Err(cli::UsageError(line)) => {
+            eprintln!("allcores: {line}");
+            Exit { code: exit::USAGE, reason: line }
+        }
+    };
+    ExitCode::from(end.code)
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    // Whoever closed our output does not want to read more.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn configure(invocation: Invocation) -> Result<Config, Exit> {
+    let allowed = cgroup::allowed_cores().len();
+    let surroundings = Surroundings {
+        environment: std::env::vars_os().collect(),
+        pid: std::process::id(),
+        cores: cgroup::cores(Path::new("/"), allowed),
+        terminal: terminal::is_ours(),
+    };
+    Config::new(invocation, surroundings).map_err(|invalid| {
+        let reason = report::problems(&invalid.problems);
+        eprint!("{reason}");
+        end(invalid.termination_log.as_ref(), Exit { code: exit::SETTINGS, reason })
+    })
+}
+
+fn run(config: Config, signals: std::io::Result<Signals>) -> Result<Exit, Exit> {
+    let path = config.settings.termination_log.clone();
+    let fail = |StartError { code, reason }: StartError| {
+        eprintln!("allcores: {reason}");
+        end(path.as_ref(), Exit { code, reason })
+    };
+    let passed = adopt_descriptors(&config).map_err(fail)?;
+    log::start(config.settings.log_format, &config.settings.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let signals = signals.map_err(|error| {
+        fail(StartError { code: exit::SYSTEM, reason: format!("signals cannot be heard: {error}") })
+    })?;
+    tracing::info!(
+        version = %env!("CARGO_PKG_VERSION"),
+        mode = %config.mode.name(),
+        workers = config.workers,
+        why = %config.workers_why,
+        sockets = %report::sockets(&config),
+        stop = %report::timetable(&config),
+        "starting"
+    );
+    let exit = System::prepare(config, signals, passed).map_err(fail)?.run();
+    if exit.code == 0 {
+        tracing::info!(code = exit.code, reason = %exit.reason, "leaving");
+    } else {
+        tracing::error!(code = exit.code, reason = %exit.reason, "leaving");
+    }
+    Ok(end(path.as_ref(), exit))
+}
+
+/// Leaves the reason where it is looked for. That it cannot be left is no other end.
+fn end(path: Option<&PathBuf>, exit: Exit) -> Exit {
+    if let Err(error) = termination::write(path, &exit.reason) {
+        eprintln!("allcores: the termination log could not be written: {error}");
+    }
+    exit
+}

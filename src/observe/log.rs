@@ -1,0 +1,228 @@
+//! Our own log: one event a line on standard error, through tracing, which never blocks the loop.
+//!
+//! A line that standard error has no room for is dropped and counted; the next that fits is preceded by the count.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::field::Field;
+use tracing::{Event, Subscriber, debug, error, info, warn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::value::{LogFilter, LogFormat};
+use crate::supervisor::action::{Cause, Death, Notice};
+use crate::supervisor::event::Child;
+
+/// A pipe with room takes this much at once, whole (`pipe(7)`: `PIPE_BUF`).
+const LONGEST_LINE: usize = 4096;
+
+/// Makes every line from now on go to standard error in this form. Once per process; later calls change nothing.
+pub fn start(format: LogFormat, filter: &LogFilter) {
+    let registry = tracing_subscriber::registry().with(filter.0.clone());
+    let layer = tracing_subscriber::fmt::layer();
+    let _ = match format {
+        LogFormat::Json => {
+            let layer = layer
+                .json()
+                .flatten_event(true)
+                .with_target(false)
+                .with_current_span(false)
+                .with_span_list(false);
+            tracing::subscriber::set_global_default(
+                registry.with(layer.with_timer(Clock).with_writer(Stderr { json: true })),
+            )
+        }
+        LogFormat::Auto | LogFormat::Text => {
+            let layer = layer.with_ansi(false).event_format(Line).fmt_fields(debug_fn(field));
+            let layer = layer.with_writer(Stderr { json: false });
+            tracing::subscriber::set_global_default(registry.with(layer))
+        }
+    };
+}
+
+/// `2026-11-23T04:05:06.789Z`.
+struct Clock;
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_rfc3339_millis(SystemTime::now()))
+    }
+}
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{self}")
+    }
+}
+
+/// `TIME LEVEL message field=value …`.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "{Clock} {} ", event.metadata().level())?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// One field: `name=value`, in quotes when it would not read as one word.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let text = format!("{value:?}");
+    if field.name() == "message" {
+        return writer.write_str(&text);
+    }
+    let is_word = text.starts_with('"') || !text.contains([' ', '"', '=', '\n']);
+    if is_word { write!(writer, " {field}={text}") } else { write!(writer, " {field}={text:?}") }
+}
+
+/// Standard error, without waiting for it.
+#[derive(Clone, Copy)]
+struct Stderr {
+    json: bool,
+}
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+impl Stderr {
+    fn dropped_line(self, count: u64) -> String {
+        if self.json {
+            format!(
+                "{{\"timestamp\":\"{Clock}\",\"level\":\"WARN\",\"message\":\"log lines dropped\",\"count\":{count}}}\n"
+            )
+        } else {
+            format!("{Clock} WARN log lines dropped count={count}\n")
+        }
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 && !try_write(self.dropped_line(dropped).as_bytes()) {
+            DROPPED.fetch_add(dropped, Ordering::Relaxed);
+        }
+        let fits = if line.len() > LONGEST_LINE { try_write(&cut(line)) } else { try_write(line) };
+        if !fits {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn cut(line: &[u8]) -> Vec<u8> {
+    let mut cut = line[..LONGEST_LINE - 1].to_vec();
+    cut.push(b'\n');
+    cut
+}
+
+/// Whether the whole line was written. A descriptor that says it has room takes at least [`LONGEST_LINE`] bytes.
+fn try_write(line: &[u8]) -> bool {
+    let stderr = io::stderr();
+    let mut poll_fd = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let has_room = poll(&mut poll_fd, PollTimeout::ZERO).is_ok()
+        && poll_fd[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT));
+    has_room && nix::unistd::write(&stderr, line) == Ok(line.len())
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        *self
+    }
+}
+
+/// A time as one word, no finer than a millisecond: `412ms`, `1.830s`, `1h30m`.
+fn short(time: Duration) -> String {
+    match time.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        1_000..60_000 => format!("{:.3}s", time.as_secs_f64()),
+        _ => humantime::format_duration(Duration::from_secs(time.as_secs())).to_string().replace(' ', ""),
+    }
+}
+
+/// One line for each notice.
+pub fn notice(notice: &Notice) {
+    match notice {
+        Notice::Started { worker, slot, pid } => {
+            debug!(worker = worker.0, slot = slot.0, pid = pid.raw(), "worker started")
+        }
+        Notice::Ready { worker, slot, pid, after } => {
+            info!(worker = worker.0, slot = slot.0, pid = pid.raw(), after = %short(*after), "worker ready");
+        }
+        Notice::Died(death) => died(death),
+        Notice::SpawnFailed { child: Child::Worker(worker), failure } => {
+            error!(worker = worker.0, reason = %failure.reason, "worker cannot be started");
+        }
+        Notice::SpawnFailed { child: Child::Prestart, failure } => {
+            error!(reason = %failure.reason, "PRESTART cannot be run")
+        }
+        Notice::Resting { slot, delay, failures } => {
+            warn!(slot = slot.0, delay = %short(*delay), failures, "slot rests after a failure");
+        }
+        Notice::PrestartEnded(status) if status.is_success() => info!("PRESTART done"),
+        Notice::PrestartEnded(status) => error!(status = %status, "PRESTART failed"),
+        Notice::Draining { signal, delay } => {
+            info!(signal = %signal, delay = %short(*delay), "stop asked for; serving on")
+        }
+        Notice::Stopping { reason, workers } => info!(reason = %reason, workers, "stopping"),
+        Notice::StoppingDescendants => info!("workers are gone; stopping what they left behind"),
+        Notice::Killing { worker, slot, pid } => {
+            warn!(worker = worker.0, slot = slot.0, pid = pid.raw(), "worker still there, killing it");
+        }
+        Notice::Immortal => error!("something survives KILL; leaving it behind"),
+        Notice::Forwarded { received, sent, workers } => {
+            debug!(received = %received, sent = %sent, workers, "signal forwarded")
+        }
+        Notice::Ignored(signal) => debug!(signal = %signal, "signal ignored"),
+    }
+}
+
+fn died(death: &Death) {
+    let (code, signal, core) = match death.status {
+        crate::exit::ExitStatus::Code(code) => (Some(code), None, false),
+        crate::exit::ExitStatus::Signal { signal, core_dumped } => {
+            (None, Some(signal.to_string()), core_dumped)
+        }
+    };
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                worker = death.worker.0,
+                slot = death.slot.0,
+                pid = death.pid.raw(),
+                age = %short(death.age),
+                code,
+                signal = signal.as_deref().map(tracing::field::display),
+                core_dumped = core.then_some(true),
+                cause = %death.cause.name(),
+                "worker died"
+            )
+        };
+    }
+    match death.cause {
+        Cause::Crashed | Cause::Oom => line!(warn),
+        Cause::Exited | Cause::Stopped => line!(info),
+    }
+}

@@ -1,0 +1,189 @@
+//! Everything that the supervisor can ask for, in the imperative, and what it wants people to know.
+
+use std::time::Duration;
+
+use super::event::{Child, SpawnFailure};
+use crate::config::value::Target;
+use crate::exit::{Exit, ExitStatus};
+use crate::ids::{Generation, Pid, Slot, WorkerId};
+use crate::signal::Signal;
+
+/// What to do. The system performs actions in order, and fails at none: a failure is an event.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process. Answered by `Spawned` or `SpawnFailed`, before which no other `Spawn` is asked for.
+    Spawn(Spawn),
+    /// Send a signal to a process that was not reaped, or to its group. No answer; its death is an event.
+    Signal {
+        /// The process, which leads a group of its own.
+        pid: Pid,
+        /// Which.
+        signal: Signal,
+        /// The process or its group.
+        target: Target,
+    },
+    /// Send a signal to every living descendant of ours. No answer.
+    SignalDescendants(Signal),
+    /// Reap what there is to reap. Answered by `Exited` for each, and one `Reaped`.
+    Reap,
+    /// Make this process's group the terminal's foreground. No answer.
+    GiveTerminal(Pid),
+    /// Suspend ourselves, as the terminal's user asked. We are continued by CONT, which is a `Signalled`.
+    Suspend,
+    /// Tell people.
+    Report(Notice),
+    /// Leave. Nothing follows.
+    Exit(Exit),
+}
+
+/// Which process to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spawn {
+    /// The command that runs before the first worker.
+    Prestart,
+    /// A worker.
+    Worker {
+        /// Its number.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// Its generation.
+        generation: Generation,
+    },
+}
+
+impl Spawn {
+    /// Whom the answer will name.
+    pub fn child(self) -> Child {
+        match self {
+            Self::Prestart => Child::Prestart,
+            Self::Worker { worker, .. } => Child::Worker(worker),
+        }
+    }
+}
+
+/// Why a worker is gone, where we know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A code other than 0, or a signal that we did not send.
+    Crashed,
+    /// Code 0, unasked.
+    Exited,
+    /// The kernel killed it because the container ran out of memory.
+    Oom,
+    /// We asked it to.
+    Stopped,
+}
+
+impl Cause {
+    /// The word for it, in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::Exited => "exited",
+            Self::Oom => "oom",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A death, as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Who.
+    pub worker: WorkerId,
+    /// Where.
+    pub slot: Slot,
+    /// What it was called by the kernel.
+    pub pid: Pid,
+    /// How long it lived.
+    pub age: Duration,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What people are told. Each is one line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A worker's program is running.
+    Started {
+        /// Who.
+        worker: WorkerId,
+        /// Where.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
+    },
+    /// A worker is ready.
+    Ready {
+        /// Who.
+        worker: WorkerId,
+        /// Where.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
+        /// How long that took.
+        after: Duration,
+    },
+    /// A worker is gone.
+    Died(Death),
+    /// A worker or the command before them could not be started.
+    SpawnFailed {
+        /// Who.
+        child: Child,
+        /// Why.
+        failure: SpawnFailure,
+    },
+    /// A slot rests after a failure.
+    Resting {
+        /// Which.
+        slot: Slot,
+        /// For how long.
+        delay: Duration,
+        /// Failures since it was last stable.
+        failures: u32,
+    },
+    /// The command before the first worker is gone.
+    PrestartEnded(ExitStatus),
+    /// A stop was asked for, and everything serves on for a while.
+    Draining {
+        /// By which signal.
+        signal: Signal,
+        /// For how long.
+        delay: Duration,
+    },
+    /// Workers are being stopped.
+    Stopping {
+        /// Why.
+        reason: String,
+        /// How many are there.
+        workers: usize,
+    },
+    /// Workers are gone, and what they left behind is asked to go.
+    StoppingDescendants,
+    /// A worker is killed: the deadline is over, or somebody insists.
+    Killing {
+        /// Who.
+        worker: WorkerId,
+        /// Where.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
+    },
+    /// Something survived being killed, and we leave all the same.
+    Immortal,
+    /// A signal was passed on.
+    Forwarded {
+        /// What came.
+        received: Signal,
+        /// What was sent.
+        sent: Signal,
+        /// To how many workers.
+        workers: usize,
+    },
+    /// A signal means nothing here.
+    Ignored(Signal),
+}

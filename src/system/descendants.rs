@@ -1,0 +1,89 @@
+//! Finds what our workers left behind: every living process below us, from /proc.
+
+use std::collections::HashMap;
+use std::fs;
+
+use crate::ids::Pid;
+
+/// A process, as `/proc/PID/stat` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub pid: Pid,
+    /// The first 15 bytes of its program's name.
+    pub name: String,
+    parent: i32,
+    is_zombie: bool,
+}
+
+/// All living descendants of `root`; `None` when /proc cannot be read.
+pub fn of(root: u32) -> Option<Vec<Found>> {
+    let mut by_parent: HashMap<i32, Vec<Found>> = HashMap::new();
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let is_process =
+            entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        if !is_process {
+            continue;
+        }
+        // A process may be gone by now.
+        let found =
+            fs::read(entry.path().join("stat")).ok().and_then(|stat| parse(&String::from_utf8_lossy(&stat)));
+        if let Some(found) = found {
+            by_parent.entry(found.parent).or_default().push(found);
+        }
+    }
+    let mut descendants = Vec::new();
+    let mut parents = vec![root as i32];
+    while let Some(parent) = parents.pop() {
+        // Taking each family once also ends a circle that a recycled pid could draw.
+        for found in by_parent.remove(&parent).unwrap_or_default() {
+            parents.push(found.pid.raw());
+            if !found.is_zombie {
+                descendants.push(found);
+            }
+        }
+    }
+    Some(descendants)
+}
+
+/// `pid (name) state ppid …` (`proc_pid_stat(5)`). The name may hold spaces and parentheses: it ends at the last one.
+fn parse(stat: &str) -> Option<Found> {
+    let (pid, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Found {
+        pid: Pid::new(pid.parse().ok()?)?,
+        name: name.to_owned(),
+        parent,
+        is_zombie: matches!(state, "Z" | "X"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let found =
+            parse("42 (a) S 1 (b)) S 7 42 42 0 -1").map(|found| (found.pid.raw(), found.name, found.parent));
+        assert_eq!(found, Some((42, "a) S 1 (b)".to_owned(), 7)));
+        assert!(parse("42 (gone) Z 7 1").is_some_and(|found| found.is_zombie));
+        for broken in ["", "42", "42 (x", "42 (x) S", "x (x) S 1", "0 (x) S 1"] {
+            assert_eq!(parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_child_of_ours_is_found() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = of(std::process::id()).unwrap();
+        assert!(found.iter().any(|found| found.pid.raw() == child.id() as i32), "{found:?}");
+        child.kill().unwrap();
+        // The reaper of this test process is this test.
+        #[allow(clippy::disallowed_methods)]
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! Binds the sockets of `LISTEN`, or takes over those that were passed to us; both are ours from start to exit.
+//!
+//! Never sets O_NONBLOCK on one, and never accepts: the open description is shared by all workers.
+
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, ReusePort};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, setsockopt,
+    socket,
+};
+use nix::sys::stat::{Mode, umask};
+
+use crate::config::address::{Address, Place};
+
+/// What all sockets of a run have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Connections that may wait.
+    pub backlog: u32,
+    /// Whether others may bind the same address, as the sockets of other slots do.
+    pub reuseport: bool,
+}
+
+/// A socket of ours.
+#[derive(Debug)]
+pub struct Listener {
+    /// The descriptor.
+    pub fd: OwnedFd,
+    /// Its name in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// Whether it was made with `SO_REUSEPORT`, so that every slot can have one like it.
+    pub multiplies: bool,
+    _file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// A socket that was passed to us.
+    pub fn passed(fd: OwnedFd, name: String) -> Self {
+        Self { fd, name, multiplies: false, _file: None }
+    }
+}
+
+/// The file of a UNIX socket, known again by its inode.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    /// Removes the file, if it is still the one that we made.
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
+        if ours {
+            // Nothing can be done about a directory that has become read-only.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The kernel's limit of a backlog, which it applies in silence (`listen(2)`).
+pub fn longest_backlog() -> Option<u32> {
+    fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+/// Binds one address. `all` are the addresses of this run: an IPv6 wildcard leaves IPv4 alone when IPv4 has an entry of its
+/// own. The error names the address.
+pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<Listener, String> {
+    let name = address.name.clone().unwrap_or_else(|| "unknown".to_owned());
+    let fail =
+        |error: io::Error| format!("cannot listen on {}: {}", address.place, explain(&error, &address.place));
+    let internet = |kind: SockType, addr: SocketAddr, dual: bool| -> io::Result<OwnedFd> {
+        bind_internet(kind, addr, dual, manner)
+    };
+    let any = |kind: SockType, port: u16| {
+        let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        internet(kind, six, true).or_else(|error| match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+                internet(kind, (Ipv4Addr::UNSPECIFIED, port).into(), false)
+            }
+            Some(_) | None => Err(error),
+        })
+    };
+    let four_is_listed = |port| {
+        all.iter().any(|other| other.place.tcp_wildcard() == Some((Ipv4Addr::UNSPECIFIED.into(), port)))
+    };
+    let (fd, file) = match &address.place {
+        Place::AnyTcp(port) => (any(SockType::Stream, *port).map_err(fail)?, None),
+        Place::AnyUdp(port) => (any(SockType::Datagram, *port).map_err(fail)?, None),
+        Place::Tcp(addr) => {
+            let dual = addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !four_is_listed(addr.port());
+            (internet(SockType::Stream, *addr, dual).map_err(fail)?, None)
+        }
+        Place::Udp(addr) => (internet(SockType::Datagram, *addr, false).map_err(fail)?, None),
+        Place::Abstract(name) => {
+            let unix = UnixAddr::new_abstract(name.as_bytes()).map_err(io::Error::from).map_err(fail)?;
+            (bind_unix(&unix, manner.backlog).map_err(fail)?, None)
+        }
+        Place::Path { path, mode } => {
+            let (fd, file) = bind_path(path, *mode, manner.backlog).map_err(fail)?;
+            (fd, Some(file))
+        }
+    };
+    let multiplies = manner.reuseport && !matches!(address.place, Place::Path { .. } | Place::Abstract(_));
+    Ok(Listener { fd, name, multiplies, _file: file })
+}
+
+fn explain(error: &io::Error, place: &Place) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => "something else listens there",
+        Some(libc::EADDRNOTAVAIL) => "this host has no such address",
+        Some(libc::EAFNOSUPPORT) => "this host has no such address family",
+        Some(libc::EACCES | libc::EPERM) => match place {
+            Place::Path { .. } => "the directory is not writable",
+            Place::AnyTcp(_) | Place::Tcp(_) | Place::AnyUdp(_) | Place::Udp(_) | Place::Abstract(_) => {
+                "choose a port above net.ipv4.ip_unprivileged_port_start, or start as root with USER"
+            }
+        },
+        Some(libc::ENOENT) => "the directory does not exist",
+        Some(_) | None => return error.to_string(),
+    };
+    format!("{error}; {remedy}")
+}
+
+fn bind_internet(kind: SockType, addr: SocketAddr, dual_stack: bool, manner: Manner) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    if kind == SockType::Stream {
+        // Connections of the run before, in TIME_WAIT, do not keep us from the address.
+        setsockopt(&fd, ReuseAddr, &true)?;
+    }
+    if manner.reuseport {
+        setsockopt(&fd, ReusePort, &true)?;
+    }
+    if addr.is_ipv6() {
+        setsockopt(&fd, Ipv6V6Only, &!dual_stack)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
+    if kind == SockType::Stream {
+        start_listening(&fd, manner.backlog)?;
+    }
+    Ok(fd)
+}
+
+fn bind_unix(address: &dyn SockaddrLike, backlog: u32) -> io::Result<OwnedFd> {
+    let fd = unix_socket(SockFlag::SOCK_CLOEXEC)?;
+    bind(fd.as_raw_fd(), address)?;
+    start_listening(&fd, backlog)?;
+    Ok(fd)
+}
+
+fn unix_socket(flags: SockFlag) -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
+}
+
+/// Not nix's: its limit is the C library's idea of SOMAXCONN, which in musl is 128.
+fn start_listening(fd: &OwnedFd, backlog: u32) -> io::Result<()> {
+    // SAFETY: listen(2) takes two integers, and the descriptor is open.
+    let result = unsafe { libc::listen(fd.as_raw_fd(), backlog.min(65_535) as i32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A file that nobody listens on is replaced; a live one, or a file of another kind, is an error.
+fn bind_path(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(OwnedFd, SocketFile)> {
+    let address = UnixAddr::new(path)?;
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            return Err(io::Error::other("there is a file of another kind; remove it"));
+        }
+        Ok(_) if is_alive(&address) => return Err(Errno::EADDRINUSE.into()),
+        Ok(_) => fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    // The file never has more permissions than were asked for, not even for a moment.
+    let previous = mode.map(|mode| umask(Mode::from_bits_truncate(!mode & 0o777)));
+    let bound = bind_unix(&address, backlog);
+    if let Some(previous) = previous {
+        umask(previous);
+    }
+    let fd = bound?;
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    let meta = fs::symlink_metadata(path)?;
+    Ok((fd, SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino() }))
+}
+
+fn is_alive(address: &UnixAddr) -> bool {
+    let Ok(fd) = unix_socket(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) else { return true };
+    // A full queue (EAGAIN) has an owner; only a refused connection has none.
+    connect(fd.as_raw_fd(), address) != Err(Errno::ECONNREFUSED)
+}
