@@ -6,6 +6,7 @@
 pub mod address;
 pub mod cli;
 pub mod environment;
+pub mod kinds;
 pub mod report;
 pub mod settings;
 pub mod value;
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use cli::Invocation;
 use environment::Environment;
+use kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
 use settings::{PREFIX, Settings, TABLE};
-use value::{ModeChoice, Ready, RestartChoice, Tristate, Value, WorkerCount};
+use value::{Tristate, Value};
 
 /// How workers get their connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,12 +237,11 @@ fn mode(settings: &Settings, has_sockets: bool) -> Mode {
 fn workers(settings: &Settings, mode: Mode, cores: &Cores) -> (u16, String) {
     match settings.workers {
         WorkerCount::Auto if mode == Mode::Plain => (1, "one in plain".to_owned()),
-        WorkerCount::Auto => (cores.count.min(value::MOST_WORKERS), cores.why.clone()),
+        WorkerCount::Auto => (cores.count.min(MOST_WORKERS), cores.why.clone()),
         WorkerCount::Number(number) => (number, "as set".to_owned()),
         WorkerCount::Share(percent) => {
-            let number = (u32::from(cores.count) * u32::from(percent))
-                .div_ceil(100)
-                .clamp(1, u32::from(value::MOST_WORKERS));
+            let number =
+                (u32::from(cores.count) * u32::from(percent)).div_ceil(100).clamp(1, u32::from(MOST_WORKERS));
             (number as u16, format!("{percent}% of {}", cores.why))
         }
     }

@@ -27,7 +27,7 @@ use shutdown::{Ending, Phase};
 use time::Time;
 use worker::{Process, State, Verdict, Worker};
 
-use crate::config::value::{Request, Target};
+use crate::config::kinds::{Request, Target};
 use crate::config::{Config, Restart};
 use crate::exit::ExitStatus;
 use crate::ids::{Generation, Pid, Slot, WorkerId};

@@ -10,7 +10,8 @@ use super::action::{Action, Notice};
 use super::time::Time;
 use super::worker::State;
 use crate::config::Mode;
-use crate::config::value::{ExitOnStop, Patience, Target};
+use crate::config::kinds::{ExitOnStop, Target};
+use crate::config::value::Patience;
 use crate::exit::{self, Exit};
 use crate::signal::Signal;
 

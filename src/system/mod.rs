@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, trace, warn};
 
-use crate::config::value::FileLimit;
+use crate::config::kinds::FileLimit;
 use crate::config::{Config, Mode};
 use crate::exit::{self, Exit};
 use crate::observe::log;

@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
 use super::child::{Blueprint, Prepared};
-use crate::config::value::Target;
+use crate::config::kinds::Target;
 use crate::exit::ExitStatus;
 use crate::ids::Pid;
 use crate::signal::Signal;
