@@ -9,9 +9,9 @@ use super::Supervisor;
 use super::action::{Action, Notice};
 use super::time::Time;
 use super::worker::State;
-use crate::config::Mode;
 use crate::config::kinds::{ExitOnStop, Target};
 use crate::config::value::Patience;
+use crate::config::{Mode, Restart};
 use crate::exit::{self, Exit};
 use crate::signal::Signal;
 
@@ -266,7 +266,7 @@ impl Supervisor {
         let code = self.exit_code(&stop.ending, killed);
         let mut reason = self.reason(&stop.ending);
         if killed {
-            reason.push_str("; what was left at the deadline was killed");
+            reason.push_str("; what was still there was killed");
         }
         self.act(Action::Exit(Exit { code, reason }));
     }
@@ -283,6 +283,8 @@ impl Supervisor {
                     Mode::Inherit | Mode::Reuseport | Mode::Ports => 0,
                 },
             },
+            // With `on-failure` a slot is only finished when its last process ended well.
+            Ending::Finished if self.config.restart == Restart::OnFailure => 0,
             Ending::Finished => self.first_failure.map_or(0, |status| status.code()),
             // A program that could not stay up has not succeeded, whatever its last word was.
             Ending::GaveUp => workers_own.max(1),
@@ -294,6 +296,7 @@ impl Supervisor {
         match ending {
             Ending::Asked => "stopped as asked".to_owned(),
             Ending::Finished => match self.first_failure {
+                _ if self.config.restart == Restart::OnFailure => "all work finished".to_owned(),
                 Some(status) if self.config.workers == 1 => format!("the program ended: {status}"),
                 Some(status) => format!("all workers ended, the first failure was: {status}"),
                 None => "all work finished".to_owned(),
