@@ -250,7 +250,7 @@ impl Supervisor {
             return self.end_if_finished(now);
         }
         match verdict {
-            Verdict::Failed => return self.rest_after_failure(now, index),
+            Verdict::Failed => self.rest_after_failure(now, index),
             Verdict::EndedEarly => {
                 let until = now + self.workers[index].backoff.pause(&mut self.random);
                 self.workers[index].state = State::Resting { until };
