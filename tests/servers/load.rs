@@ -1,7 +1,7 @@
 //! Clients that ask one question after the other, and remember how each went.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -119,16 +119,24 @@ impl Drop for Load {
 /// Asks one question on a connection of its own.
 pub fn ask(address: SocketAddr) -> Request {
     let begun = Instant::now();
-    let outcome = talk(address).unwrap_or_else(|error| match error.kind() {
-        ErrorKind::ConnectionRefused => Outcome::Refused,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => Outcome::Cut,
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => Outcome::TimedOut,
-        _ => Outcome::Strange(error.to_string()),
-    });
+    let outcome = talk(address).unwrap_or_else(failure);
     Request { begun, ended: Instant::now(), outcome }
 }
 
-fn talk(address: SocketAddr) -> std::io::Result<Outcome> {
+fn failure(error: Error) -> Outcome {
+    let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+    if is(&[ErrorKind::ConnectionRefused]) {
+        Outcome::Refused
+    } else if is(&[ErrorKind::ConnectionReset, ErrorKind::BrokenPipe]) {
+        Outcome::Cut
+    } else if is(&[ErrorKind::TimedOut, ErrorKind::WouldBlock]) {
+        Outcome::TimedOut
+    } else {
+        Outcome::Strange(error.to_string())
+    }
+}
+
+fn talk(address: SocketAddr) -> Result<Outcome, Error> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
