@@ -23,6 +23,12 @@ pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The value of ` name=` in a line of the log.
+pub fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(" {name}="))?;
+    rest.split(' ').next()
+}
+
 /// What a program that ran to its end had to say.
 #[derive(Debug)]
 pub struct Ended {

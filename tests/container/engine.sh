@@ -3,6 +3,7 @@
 # and started here with all its data in one directory of its own. Can be called as often as you like.
 #
 #   engine.sh          prints e.g. unix:///var/run/docker.sock
+#   engine.sh running  says by its exit code whether one runs already
 #   engine.sh stop     ends the engine that was started here, and no other
 set -eu
 DIRECTORY=${DOCKER_DIR:-/var/tmp/dk}
@@ -10,19 +11,28 @@ OURS=unix://$DIRECTORY/docker.sock
 
 answers() { timeout 20 docker -H "$1" info >/dev/null 2>&1; }
 
-if [ "${1:-}" = stop ]; then
-  [ -s "$DIRECTORY/pid" ] && answers "$OURS" && kill "$(cat "$DIRECTORY/pid")"
-  exit 0
-fi
+find() {
+  command -v docker >/dev/null || return 1
+  for there in "$OURS" "${DOCKER_HOST:-unix:///var/run/docker.sock}"; do
+    if answers "$there"; then echo "$there"; return; fi
+  done
+  return 1
+}
+
+case ${1:-} in
+  running)
+    find >/dev/null
+    exit ;;
+  stop)
+    if [ -s "$DIRECTORY/pid" ] && answers "$OURS"; then kill "$(cat "$DIRECTORY/pid")"; fi
+    exit 0 ;;
+esac
 
 # One script at a time: two engines would fight for one bridge.
 mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
-
-for there in "$OURS" "${DOCKER_HOST:-unix:///var/run/docker.sock}"; do
-  if answers "$there"; then echo "$there"; exit 0; fi
-done
+if find; then exit 0; fi
 
 if ! command -v dockerd >/dev/null; then
   echo 'installing docker.io' >&2

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::must;
+use crate::common::{field, must};
 use crate::docker::{Container, GIT, docker, image, run_to_end};
 
 #[test]
@@ -51,8 +51,8 @@ fn a_container_with_every_privilege_taken_away_serves() {
         assert!(answer.contains(line), "{line:?} in {answer}");
     }
     // A worker can be killed and replaced there as anywhere.
-    let pid = field(&container.wait_for_line(&["worker ready"]), "pid");
-    container.exec(&["kill", "-9", &pid]);
+    let ready = container.wait_for_line(&["worker ready"]);
+    container.exec(&["kill", "-9", field(&ready, "pid").unwrap()]);
     container.wait_for_line(&["worker died", "signal=KILL", "cause=crashed"]);
     container.wait_for_lines(3, &["worker ready"]);
     assert!(container.ask().starts_with("HTTP/1.0 200 OK"));
@@ -84,10 +84,4 @@ fn root_of_a_container_can_give_its_workers_another_user() {
     }
     let refused = run_to_end("--user 65534", "--user 1000", &["true"]);
     assert_eq!(refused.code, 78, "{}", refused.text);
-}
-
-/// The value of `name=` in a line of the log.
-fn field(line: &str, name: &str) -> String {
-    let (_, rest) = line.split_once(&format!(" {name}=")).unwrap();
-    rest.split(' ').next().unwrap().to_owned()
 }

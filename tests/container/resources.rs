@@ -1,5 +1,6 @@
 //! Limits that Docker sets: what we make of them, and what becomes of us when workers run into them.
 
+use crate::common::field;
 use crate::docker::{Container, run_to_end};
 
 #[test]
@@ -36,8 +37,9 @@ fn a_worker_that_takes_all_memory_dies_of_oom_and_we_live_on() {
     assert_eq!(container.inspect(".State.Running"), "true");
 
     // A kill that has nothing to do with memory is not mistaken for one that has.
-    container.exec(&["sh", "-c", "kill -9 $(pgrep -o sleep)"]);
-    container.wait_for_line(&["worker died", "signal=KILL", "cause=crashed"]);
+    let ready = container.wait_for_line(&["worker ready", "slot=1 "]);
+    container.exec(&["kill", "-9", field(&ready, "pid").unwrap()]);
+    container.wait_for_line(&["worker died", "slot=1 ", "signal=KILL", "cause=crashed"]);
     assert_eq!(container.stop().0, 0);
 }
 

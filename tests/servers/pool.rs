@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Server;
-use crate::common::{Program, wait_until};
+use crate::common::{Program, field, wait_until};
 use crate::load::{Load, Outcome, ask};
 
 const PORT: u16 = 8000;
@@ -138,8 +138,6 @@ fn children(pid: i32) -> Vec<i32> {
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// The value of ` name=` in a line of the log.
 fn number(line: &str, name: &str) -> Option<u64> {
-    let (_, rest) = line.split_once(&format!(" {name}="))?;
-    rest.split(' ').next()?.parse().ok()
+    field(line, name)?.parse().ok()
 }
