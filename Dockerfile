@@ -6,16 +6,18 @@
 # Build:      docker build --build-arg VERSION=0.1.0 --build-arg GIT="$(git rev-parse --short=12 HEAD)" -t allcores .
 # For arm64:  docker build --platform linux/arm64 --build-arg TARGET=aarch64-unknown-linux-musl -t allcores .
 
-FROM rust:1-alpine AS build
+# On the machine that builds, whatever it builds for: Rust needs no emulation to make a program for arm64.
+FROM --platform=$BUILDPLATFORM rust:1-alpine AS build
 ARG TARGET=x86_64-unknown-linux-musl
-# The image has its own architecture's target already; asking for it again costs nothing.
 RUN rustup target add "$TARGET"
 WORKDIR /src
 COPY . .
 ARG GIT=unknown
 ENV ALLCORES_GIT=$GIT
+# Rust's own linker makes programs for other machines; for this one the usual one does.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    cargo build --release --locked --target "$TARGET" \
+    case "$TARGET" in "$(uname -m)"-*) linker=cc ;; *) linker=rust-lld ;; esac \
+    && cargo build --release --locked --target "$TARGET" --config "target.$TARGET.linker='$linker'" \
     && cp "target/$TARGET/release/allcores" /allcores
 
 FROM scratch

@@ -11,7 +11,7 @@ OURS=unix://$DIRECTORY/docker.sock
 
 answers() { timeout 20 docker -H "$1" info >/dev/null 2>&1; }
 
-find() {
+look() {
   command -v docker >/dev/null || return 1
   for there in "$OURS" "${DOCKER_HOST:-unix:///var/run/docker.sock}"; do
     if answers "$there"; then echo "$there"; return; fi
@@ -21,7 +21,7 @@ find() {
 
 case ${1:-} in
   running)
-    find >/dev/null
+    look >/dev/null
     exit ;;
   stop)
     if [ -s "$DIRECTORY/pid" ] && answers "$OURS"; then kill "$(cat "$DIRECTORY/pid")"; fi
@@ -32,7 +32,7 @@ esac
 mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
-if find; then exit 0; fi
+if look; then exit 0; fi
 
 if ! command -v dockerd >/dev/null; then
   echo 'installing docker.io' >&2
