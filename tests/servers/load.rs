@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::common::wait_until;
+use crate::fastcgi;
 use crate::pool::Kill;
 
 /// How many ask at the same time, each one question at a time.
@@ -20,6 +21,15 @@ const BETWEEN: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A kill takes effect, and is noticed by a client, a little later than it was sent.
 const MOMENT: Duration = Duration::from_millis(250);
+
+/// The language of the server.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1, one request per connection.
+    Http,
+    /// FastCGI 1.0, one request per connection.
+    FastCgi,
+}
 
 /// How a request went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +76,7 @@ pub struct Load {
 
 impl Load {
     /// Sends the clients off.
-    pub fn start(address: SocketAddr) -> Self {
+    pub fn start(address: SocketAddr, protocol: Protocol) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let client = |_| {
@@ -76,7 +86,7 @@ impl Load {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let request = ask(address);
+                    let request = ask(address, protocol);
                     requests.lock().unwrap().push(request);
                     thread::sleep(BETWEEN);
                 }
@@ -117,9 +127,9 @@ impl Drop for Load {
 }
 
 /// Asks one question on a connection of its own.
-pub fn ask(address: SocketAddr) -> Request {
+pub fn ask(address: SocketAddr, protocol: Protocol) -> Request {
     let begun = Instant::now();
-    let outcome = talk(address).unwrap_or_else(failure);
+    let outcome = talk(address, protocol).unwrap_or_else(failure);
     Request { begun, ended: Instant::now(), outcome }
 }
 
@@ -136,13 +146,33 @@ fn failure(error: Error) -> Outcome {
     }
 }
 
-fn talk(address: SocketAddr) -> Result<Outcome, Error> {
+fn talk(address: SocketAddr, protocol: Protocol) -> Result<Outcome, Error> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(judge(&String::from_utf8_lossy(&answer)))
+    match protocol {
+        Protocol::Http => {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_end(&mut answer)?;
+            Ok(judge(&String::from_utf8_lossy(&answer)))
+        }
+        Protocol::FastCgi => {
+            stream.write_all(&fastcgi::request(&php_script()))?;
+            stream.read_to_end(&mut answer)?;
+            Ok(judge_page(fastcgi::page(&answer)))
+        }
+    }
+}
+
+fn php_script() -> String {
+    format!("{}/index.php", crate::APPS)
+}
+
+/// The page is the worker's number, below PHP's header.
+fn judge_page(page: Option<String>) -> Outcome {
+    let Some(page) = page else { return Outcome::Cut };
+    let number = page.split_once("\r\n\r\n").and_then(|(_, body)| body.trim().parse().ok());
+    number.map_or(Outcome::Strange(page), Outcome::Answered)
 }
 
 /// The body is the worker's number. A server that is cut off mid-way leaves less than it announced.

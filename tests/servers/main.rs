@@ -10,6 +10,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fastcgi;
 mod load;
 mod pool;
 
@@ -19,7 +20,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use load::{Load, Outcome};
+use load::{Load, Outcome, Protocol};
 use pool::{Pool, own_address};
 
 const APPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/apps");
@@ -44,6 +45,7 @@ fn path(relative: &str) -> String {
 /// A server and how it is told to take descriptor 3.
 struct Server {
     address: SocketAddr,
+    protocol: Protocol,
     workers: u16,
     mode: &'static str,
     command: Vec<String>,
@@ -53,7 +55,14 @@ struct Server {
 impl Server {
     fn new(workers: u16, command: &[&str]) -> Self {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
-        Self { address: own_address(), workers, mode: "inherit", command, environment: Vec::new() }
+        Self {
+            address: own_address(),
+            protocol: Protocol::Http,
+            workers,
+            mode: "inherit",
+            command,
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -63,7 +72,7 @@ fn survives(server: &Server) {
     let mut pool = Pool::start(server);
     pool.wait_until_serving(server.workers);
 
-    let load = Load::start(pool.address());
+    let load = Load::start(server.address, server.protocol);
     for _ in 0..ROUNDS {
         for worker in pool.workers() {
             pool.kill(&[worker]);
@@ -84,7 +93,7 @@ fn survives(server: &Server) {
     }
     assert!(failed.len() <= in_hand, "{} failed, and {in_hand} can have been in hand", failed.len());
 
-    let load = Load::start(pool.address());
+    let load = Load::start(server.address, server.protocol);
     load.wait_for_answer();
     let (code, time) = pool.stop();
     load.finish();
@@ -118,6 +127,15 @@ fn uvicorn_with_a_queue_for_each_slot_loses_no_more() {
 }
 
 #[test]
+fn hypercorn_loses_only_what_killed_workers_had_in_hand() {
+    let hypercorn = path("venv/bin/hypercorn");
+    // No workers of its own: it serves in the process that we start.
+    let command = [hypercorn.as_str(), "--bind", "fd://3", "--workers", "0", "app:asgi"];
+    let environment = vec![("PYTHONPATH", APPS.to_owned())];
+    survives(&Server { environment, ..Server::new(2, &command) });
+}
+
+#[test]
 fn node_loses_only_what_killed_workers_had_in_hand() {
     survives(&Server::new(2, &["node", &format!("{APPS}/server.js")]));
 }
@@ -135,4 +153,19 @@ fn puma_loses_only_what_killed_workers_had_in_hand() {
     // It does not ask LISTEN_FDS; the descriptor is named in its own words.
     let environment = vec![("PUMA_INHERIT_0", format!("3:{url}"))];
     survives(&Server { address, environment, ..Server::new(2, &command) });
+}
+
+#[test]
+fn php_fpm_loses_only_what_killed_workers_had_in_hand() {
+    let address = own_address();
+    let configuration = format!(
+        "[global]\nerror_log = /dev/stderr\n[www]\nuser = root\ngroup = root\nlisten = {address}\n\
+         pm = static\npm.max_children = 2\nclear_env = no\n"
+    );
+    let file = installed().join(format!("php-fpm-{}.conf", address.ip()));
+    std::fs::write(&file, configuration).unwrap();
+    let file = file.to_str().unwrap();
+    let command = ["php-fpm8.2", "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", file];
+    let environment = vec![("FPM_SOCKETS", format!("{address}=3"))];
+    survives(&Server { address, protocol: Protocol::FastCgi, environment, ..Server::new(2, &command) });
 }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::Server;
 use crate::common::{Program, field, wait_until};
-use crate::load::{Load, Outcome, ask};
+use crate::load::{Load, Protocol, ask};
 
 const PORT: u16 = 8000;
 
@@ -38,6 +38,7 @@ pub struct Pool {
     /// PID 1's number out here.
     supervisor: i32,
     address: SocketAddr,
+    protocol: Protocol,
     kills: Vec<Kill>,
 }
 
@@ -51,12 +52,7 @@ impl Pool {
         unshare.envs(server.environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start(unshare);
         let supervisor = wait_until("unshare has a child", || children(program.pid()).first().copied());
-        Self { program, supervisor, address: server.address, kills: Vec::new() }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Self { program, supervisor, address: server.address, protocol: server.protocol, kills: Vec::new() }
     }
 
     /// The kills so far.
@@ -83,7 +79,7 @@ impl Pool {
         for slot in 0..workers {
             self.program.wait_for_line(&["worker ready", &format!(" slot={slot} ")]);
         }
-        wait_until("it answers", || matches!(ask(self.address).outcome, Outcome::Answered(_)).then_some(()));
+        wait_until("it answers", || ask(self.address, self.protocol).is_ok().then_some(()));
     }
 
     /// Kills these workers, without waiting for the effect.

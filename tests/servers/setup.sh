@@ -13,6 +13,7 @@ missing=()
 [ -x "$GO" ] || missing+=(golang-1.19-go)
 command -v node >/dev/null || missing+=(nodejs)
 command -v puma >/dev/null || missing+=(puma)
+command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
 command -v unshare >/dev/null || missing+=(util-linux)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -22,11 +23,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${missing[@]}" >/dev/null
 fi
 
-if ! "$DIRECTORY/venv/bin/python" -c 'import gunicorn, uvicorn' 2>/dev/null; then
-  echo 'installing gunicorn and uvicorn' >&2
+if ! "$DIRECTORY/venv/bin/python" -c 'import gunicorn, hypercorn, uvicorn' 2>/dev/null; then
+  echo 'installing gunicorn, hypercorn and uvicorn' >&2
   rm -rf "$DIRECTORY/venv"
   python3 -m venv "$DIRECTORY/venv"
-  "$DIRECTORY/venv/bin/pip" install --quiet gunicorn uvicorn >&2
+  "$DIRECTORY/venv/bin/pip" install --quiet gunicorn hypercorn uvicorn >&2
 fi
 
 if [ ! "$DIRECTORY/go-server" -nt "$HERE/apps/server.go" ]; then
