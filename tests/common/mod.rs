@@ -59,15 +59,22 @@ fn code(status: std::process::ExitStatus) -> i32 {
 
 /// The lines that a program has written so far, and a bell that rings for each.
 #[derive(Default)]
-struct Lines {
-    lines: Mutex<Vec<String>>,
+struct Output {
+    written: Mutex<Written>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    /// Nobody can write any more.
+    is_all: bool,
 }
 
 /// A program that runs. It is killed when this is dropped.
 pub struct Program {
     child: Child,
-    lines: Arc<Lines>,
+    output: Arc<Output>,
 }
 
 impl Program {
@@ -78,16 +85,17 @@ impl Program {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         // Ours are the last writing ends but the program's own: without them the stream ends when it does.
         drop(command);
-        let lines = Arc::new(Lines::default());
-        let heard = Arc::clone(&lines);
+        let output = Arc::new(Output::default());
+        let heard = Arc::clone(&output);
         thread::spawn(move || {
-            for line in BufReader::new(reader).split(b'\n') {
-                let Ok(line) = line else { return };
-                heard.lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+                heard.written.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
                 heard.more.notify_all();
             }
+            heard.written.lock().unwrap().is_all = true;
+            heard.more.notify_all();
         });
-        Self { child, lines }
+        Self { child, output }
     }
 
     /// The process that we started.
@@ -97,18 +105,23 @@ impl Program {
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lines.lock().unwrap().clone()
+        self.output.written.lock().unwrap().lines.clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for a line that has all these words in it.
     pub fn wait_for_line(&self, words: &[&str]) -> String {
-        let found = |lines: &[String]| {
-            lines.iter().find(|line| words.iter().all(|word| line.contains(word))).cloned()
+        let found = |written: &Written| {
+            written.lines.iter().find(|line| words.iter().all(|word| line.contains(word))).cloned()
         };
-        let lines = self.lines.lines.lock().unwrap();
-        let missing = |lines: &mut Vec<String>| found(lines).is_none();
-        let (lines, _) = self.lines.more.wait_timeout_while(lines, PATIENCE, missing).unwrap();
-        found(&lines).unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", lines.join("\n")))
+        let written = self.output.written.lock().unwrap();
+        let may_come = |written: &mut Written| found(written).is_none() && !written.is_all;
+        let (written, _) = self.output.more.wait_timeout_while(written, PATIENCE, may_come).unwrap();
+        found(&written).unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", written.lines.join("\n")))
     }
 
     /// Waits for its end, and gives its exit code.

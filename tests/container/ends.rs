@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::wait_until;
+use crate::common::{field, wait_until};
 use crate::docker::{Container, run_to_end};
 
 /// Long enough for a busy machine, and less than our own timeout before a kill.
@@ -88,6 +88,48 @@ fn docker_does_not_restart_us_when_all_work_is_done() {
     container.wait_for_line(&["leaving", "all work finished"]);
     assert_eq!(container.wait(), 0);
     assert_eq!(container.inspect(".RestartCount"), "0");
+}
+
+#[test]
+fn a_pool_that_cannot_start_yet_is_stopped_at_once() {
+    let settings = "-n 2 --first-port 9000 --backoff 25s..30s --max-failures 0";
+    let container = Container::start("", settings, &["sh", "-c", "exit 1"]);
+    container.wait_for_lines(2, &["slot rests"]);
+    let (code, time) = container.stop();
+    assert_eq!(code, 0);
+    assert!(time < QUICK, "{time:?}");
+}
+
+#[test]
+fn the_reason_of_the_end_is_where_kubernetes_looks_for_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // As the kubelet leaves it for containers of any user.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o666)).unwrap();
+    let options = format!("--user 65534 --read-only --volume {}:/dev/termination-log", file.path().display());
+    let reason = || std::fs::read_to_string(file.path()).unwrap();
+
+    run_to_end(&options, "", &["sh", "-c", "exit 3"]);
+    assert_eq!(reason(), "the program ended: exit 3\n");
+    run_to_end(&options, "-n many", &["true"]);
+    assert!(reason().contains("ALLCORES_WORKERS"), "{}", reason());
+    run_to_end(&options, "", &["no-such-program"]);
+    assert!(reason().contains("no-such-program"), "{}", reason());
+}
+
+#[test]
+fn in_the_hosts_pid_name_space_a_killed_supervisor_takes_its_workers_along() {
+    let container = Container::start("--pid host", "-n 2 --first-port 9000", &["sleep", "1000"]);
+    let ready = container.wait_for_lines(2, &["worker ready"]);
+    let pids: Vec<&str> = ready.iter().map(|line| field(line, "pid").unwrap()).collect();
+    let lives = |pid: &&&str| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.starts_with("sleep")
+    };
+    assert_eq!(pids.iter().filter(lives).count(), 2);
+    container.kill("KILL");
+    assert_eq!(container.wait(), 137);
+    wait_until("no worker lives", || (pids.iter().filter(lives).count() == 0).then_some(()));
 }
 
 #[test]

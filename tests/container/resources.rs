@@ -10,6 +10,7 @@ fn workers_are_as_many_as_the_cores_that_docker_gives() {
     let cases = [
         ("--cpus 1.5", 2, "quota of 1.50 cores"),
         ("--cpus 0.5", 1, "quota of 0.50 cores"),
+        ("--cpus 0.5 --cgroupns private", 1, "quota of 0.50 cores"),
         ("--cpuset-cpus 0", 1, "1 core allowed"),
     ];
     for (options, workers, why) in cases {

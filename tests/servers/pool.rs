@@ -50,8 +50,11 @@ impl Pool {
         unshare.args(["--mode", server.mode, "--workers", &server.workers.to_string()]);
         unshare.args(["--listen", &server.address.to_string(), "--"]).args(&server.command);
         unshare.envs(server.environment.iter().map(|(name, value)| (name, value)));
-        let program = Program::start(unshare);
-        let supervisor = wait_until("unshare has a child", || children(program.pid()).first().copied());
+        let mut program = Program::start(unshare);
+        let supervisor = wait_until("unshare has a child", || {
+            assert!(!program.has_ended(), "it could not begin: {:?}", program.lines());
+            children(program.pid()).first().copied()
+        });
         Self { program, supervisor, address: server.address, protocol: server.protocol, kills: Vec::new() }
     }
 
