@@ -25,7 +25,7 @@ pub fn cores(root: &Path, allowed: usize) -> Cores {
     let count = allowed.clamp(1, usize::from(u16::MAX)) as u16;
     let all = if count == 1 { "1 core".to_owned() } else { format!("{count} cores") };
     match quota_millicores(root) {
-        Some(quota) if quota.div_ceil(1000) < u64::from(count) => {
+        Some(quota) if quota < u64::from(count) * 1000 => {
             let why = format!("quota of {}.{:02} cores, of {count} allowed", quota / 1000, quota % 1000 / 10);
             Cores { count: quota.div_ceil(1000).max(1) as u16, why }
         }
@@ -187,6 +187,19 @@ mod tests {
                 [("proc/self/cgroup", "0::/\n"), ("proc/self/mountinfo", V2), ("sys/fs/cgroup/cpu.max", max)];
             assert_eq!(count(&files), expected, "{max}");
         }
+    }
+
+    #[test]
+    fn a_quota_that_binds_is_the_reason_even_if_rounding_hides_it() {
+        let files = [
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", V2),
+            ("sys/fs/cgroup/cpu.max", "150000 100000"),
+        ];
+        let root = root(&files);
+        let expected = Cores { count: 2, why: "quota of 1.50 cores, of 2 allowed".to_owned() };
+        assert_eq!(cores(root.path(), 2), expected);
+        assert_eq!(cores(root.path(), 1).why, "1 core allowed");
     }
 
     #[test]
