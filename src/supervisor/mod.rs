@@ -135,7 +135,9 @@ impl Supervisor {
 
     /// Asks for one process, if one is due and none is on its way. The rest stays due, and signals are heard between.
     fn spawn_next(&mut self, now: Time) {
-        if !matches!(self.phase, Phase::Running) {
+        let one_is_on_its_way =
+            self.workers.iter().any(|worker| matches!(worker.state, State::Spawning { .. }));
+        if one_is_on_its_way || !matches!(self.phase, Phase::Running) {
             return;
         }
         let due = self
