@@ -113,13 +113,32 @@ impl Stderr {
     }
 }
 
+impl Stderr {
+    /// What there is room for, as a line of the same form: text that ends early, or an object that holds its beginning.
+    fn cut(self, line: &[u8]) -> Vec<u8> {
+        let line = String::from_utf8_lossy(line);
+        let cut = if self.json {
+            // Escaping doubles it at worst, and the rest of the object is short.
+            let beginning = &line[..line.floor_char_boundary(LONGEST_LINE / 2 - 100)];
+            let beginning = beginning.replace('\\', "\\\\").replace('"', "\\\"");
+            format!(
+                "{{\"timestamp\":\"{Clock}\",\"level\":\"WARN\",\"message\":\"log line cut\",\"beginning\":\"{}\"}}\n",
+                beginning.trim_end()
+            )
+        } else {
+            format!("{}\n", &line[..line.floor_char_boundary(LONGEST_LINE - 1)])
+        };
+        cut.into_bytes()
+    }
+}
+
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 && !try_write(self.dropped_line(dropped).as_bytes()) {
             DROPPED.fetch_add(dropped, Ordering::Relaxed);
         }
-        let fits = if line.len() > LONGEST_LINE { try_write(&cut(line)) } else { try_write(line) };
+        let fits = if line.len() > LONGEST_LINE { try_write(&self.cut(line)) } else { try_write(line) };
         if !fits {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
@@ -129,12 +148,6 @@ impl Write for Stderr {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn cut(line: &[u8]) -> Vec<u8> {
-    let mut cut = line[..LONGEST_LINE - 1].to_vec();
-    cut.push(b'\n');
-    cut
 }
 
 /// Whether the whole line was written. A descriptor that says it has room takes at least [`LONGEST_LINE`] bytes.
