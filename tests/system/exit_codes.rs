@@ -81,6 +81,7 @@ fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
     for (command, code) in [
         ("no-such-program".to_owned(), 127),
         ("/no/such/program".to_owned(), 127),
+        (String::new(), 127),
         (file("no-interpreter", "#!/no/such/shell\n", 0o755), 127),
         (file("no-x-bit", "#!/bin/sh\n", 0o644), 126),
         (file("no-program", "neither ELF nor script", 0o755), 126),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use crate::harness::{Ended, Lines, Running, allcores, allcores_sh, allcores_with, field, fixture};
+use crate::harness::{Ended, Lines, Running, allcores, allcores_sh, allcores_with, field, fixture, until};
 use crate::kernel::private_network;
 
 /// Starts it with its log going into a pipe of ours, and gives our end.
@@ -106,6 +106,48 @@ fn a_full_pipe_does_not_hold_up_the_end() {
     running.output.next_of(2000, "got 40");
     assert_eq!(running.stop().code, Some(0));
     drop(reader);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_never_blocks_either() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let launch = allcores_with("signals.py", &["keep"]).set("STOP_TIMEOUT", "500ms").set("LOG", "trace");
+    let mut command = launch.command();
+    command.stderr(Stdio::from(pty.slave));
+    let mut running = Running::watch(command);
+    running.output.next("up");
+    for _ in 0..2000 {
+        running.send(40);
+    }
+    running.output.next_of(2000, "got 40");
+    running.log = Lines::of("log", Some(File::from(pty.master)));
+    running.log.next("INFO starting");
+    until("there is room for a count", || {
+        running.send(41);
+        running.output.next("got 41");
+        running.log.text().contains("log lines dropped").then_some(())
+    });
+    let ended = running.stop();
+    assert_eq!(ended.code, Some(137));
+    // A line that the terminal had taken in part was finished before the next.
+    assert!(ended.log.lines().all(|line| line.starts_with("20") && line.contains("Z ")), "{}", ended.log);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_cut_and_keeps_its_form() {
+    let command = format!("/{}", "é\"/".repeat(3000));
+    let ended = allcores(&[&command]).end();
+    assert!(ended.log.lines().any(|line| line.len() > 4000), "{}", ended.log);
+    assert!(ended.log.lines().all(|line| line.len() < 4096 && !line.contains('\u{fffd}')), "{}", ended.log);
+    let ended = allcores(&[&command]).set("LOG_FORMAT", "json").end();
+    assert!(ended.log.contains("log line cut"), "{}", ended.log);
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(path.path(), ended.log).unwrap();
+    let mut command = std::process::Command::new("python3");
+    command
+        .args(["-c", "import json, sys; [json.loads(line) for line in open(sys.argv[1])]"])
+        .arg(path.path());
+    assert_eq!(Running::watch(command).end().code, Some(0));
 }
 
 #[test]
