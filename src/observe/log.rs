@@ -3,12 +3,15 @@
 //! A line that standard error has no room for is dropped and counted; the next that fits is preceded by the count.
 
 use std::fmt;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use tracing::field::Field;
 use tracing::{Event, Subscriber, debug, error, info, warn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -26,6 +29,9 @@ const LONGEST_LINE: usize = 4096;
 
 /// Makes every line from now on go to standard error in this form. Once per process; later calls change nothing.
 pub fn start(format: LogFormat, filter: &LogFilter) {
+    if let Some(terminal) = reopen_terminal() {
+        let _ = TERMINAL.set(terminal);
+    }
     let registry = tracing_subscriber::registry().with(filter.0.clone());
     let layer = tracing_subscriber::fmt::layer();
     let _ = match format {
@@ -111,6 +117,23 @@ impl Stderr {
             format!("{Clock} WARN log lines dropped count={count}\n")
         }
     }
+
+    /// What there is room for, as a line of the same form: text that ends early, or an object that holds its beginning.
+    fn cut(self, line: &[u8]) -> Vec<u8> {
+        let line = String::from_utf8_lossy(line);
+        let cut = if self.json {
+            // Escaping doubles it at worst, and the rest of the object is short.
+            let beginning = &line[..line.floor_char_boundary(LONGEST_LINE / 2 - 100)];
+            let beginning = beginning.replace('\\', "\\\\").replace('"', "\\\"");
+            format!(
+                "{{\"timestamp\":\"{Clock}\",\"level\":\"WARN\",\"message\":\"log line cut\",\"beginning\":\"{}\"}}\n",
+                beginning.trim_end()
+            )
+        } else {
+            format!("{}\n", &line[..line.floor_char_boundary(LONGEST_LINE - 1)])
+        };
+        cut.into_bytes()
+    }
 }
 
 impl Write for Stderr {
@@ -119,7 +142,7 @@ impl Write for Stderr {
         if dropped > 0 && !try_write(self.dropped_line(dropped).as_bytes()) {
             DROPPED.fetch_add(dropped, Ordering::Relaxed);
         }
-        let fits = if line.len() > LONGEST_LINE { try_write(&cut(line)) } else { try_write(line) };
+        let fits = if line.len() > LONGEST_LINE { try_write(&self.cut(line)) } else { try_write(line) };
         if !fits {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
@@ -131,19 +154,42 @@ impl Write for Stderr {
     }
 }
 
-fn cut(line: &[u8]) -> Vec<u8> {
-    let mut cut = line[..LONGEST_LINE - 1].to_vec();
-    cut.push(b'\n');
-    cut
+/// The terminal that standard error is, opened once more so as not to wait: one that nobody reads says that it has room
+/// for a byte, and then waits for room for the rest. The flag on standard error itself would be our workers' as well.
+static TERMINAL: OnceLock<OwnedFd> = OnceLock::new();
+
+/// The rest of a line that the terminal took in part. It goes before anything else.
+static UNFINISHED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// `None` when it is no terminal, or one that is not ours to open: then [`write_some`] asks for room, and hopes.
+fn reopen_terminal() -> Option<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    io::stderr().is_terminal().then(|| open("/proc/self/fd/2", flags, Mode::empty()).ok()).flatten()
 }
 
-/// Whether the whole line was written. A descriptor that says it has room takes at least [`LONGEST_LINE`] bytes.
+/// Whether the line was written, or will be before the next.
 fn try_write(line: &[u8]) -> bool {
+    let Ok(mut unfinished) = UNFINISHED.lock() else { return false };
+    let taken = write_some(&unfinished);
+    unfinished.drain(..taken);
+    if !unfinished.is_empty() {
+        return false;
+    }
+    let taken = write_some(line);
+    if taken > 0 {
+        unfinished.extend_from_slice(&line[taken..]);
+    }
+    taken > 0
+}
+
+/// How much was written. What says that it has room, and is no terminal, takes at least [`LONGEST_LINE`] bytes.
+fn write_some(bytes: &[u8]) -> usize {
     let stderr = io::stderr();
-    let mut poll_fd = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let fd = TERMINAL.get().map_or(stderr.as_fd(), AsFd::as_fd);
+    let mut poll_fd = [PollFd::new(fd, PollFlags::POLLOUT)];
     let has_room = poll(&mut poll_fd, PollTimeout::ZERO).is_ok()
         && poll_fd[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT));
-    has_room && nix::unistd::write(&stderr, line) == Ok(line.len())
+    if has_room && !bytes.is_empty() { nix::unistd::write(fd, bytes).unwrap_or(0) } else { 0 }
 }
 
 impl<'a> MakeWriter<'a> for Stderr {

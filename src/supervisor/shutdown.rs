@@ -12,7 +12,7 @@ use super::worker::State;
 use crate::config::kinds::{ExitOnStop, Target};
 use crate::config::value::Patience;
 use crate::config::{Mode, Restart};
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, ExitStatus};
 use crate::signal::Signal;
 
 /// A second request within this time is the first one once more: terminals and orchestrators repeat themselves.
@@ -283,20 +283,22 @@ impl Supervisor {
                     Mode::Inherit | Mode::Reuseport | Mode::Ports => 0,
                 },
             },
-            // With `on-failure` a slot is only finished when its last process ended well.
-            Ending::Finished if self.config.restart == Restart::OnFailure => 0,
-            Ending::Finished => self.first_failure.map_or(0, |status| status.code()),
+            Ending::Finished => self.lasting_failure().map_or(0, |status| status.code()),
             // A program that could not stay up has not succeeded, whatever its last word was.
             Ending::GaveUp => workers_own.max(1),
             Ending::CannotStart { code, .. } => *code,
         }
     }
 
+    /// The first failure that nobody made good: with a restart, a slot finishes only when it has succeeded.
+    fn lasting_failure(&self) -> Option<ExitStatus> {
+        self.first_failure.filter(|_| self.config.restart == Restart::Never)
+    }
+
     fn reason(&self, ending: &Ending) -> String {
         match ending {
             Ending::Asked => "stopped as asked".to_owned(),
-            Ending::Finished => match self.first_failure {
-                _ if self.config.restart == Restart::OnFailure => "all work finished".to_owned(),
+            Ending::Finished => match self.lasting_failure() {
                 Some(status) if self.config.workers == 1 => format!("the program ended: {status}"),
                 Some(status) => format!("all workers ended, the first failure was: {status}"),
                 None => "all work finished".to_owned(),

@@ -16,8 +16,12 @@ pub struct Found {
     is_zombie: bool,
 }
 
-/// All living descendants of `root`; `None` when /proc cannot be read.
+/// All living descendants of `root`, ourselves; `None` when /proc is not there, or shows another name space.
 pub fn of(root: u32) -> Option<Vec<Found>> {
+    // An empty directory can be read as well, and the pids of another name space would name the wrong processes.
+    if fs::read_link("/proc/self").ok()?.to_str() != Some(root.to_string().as_str()) {
+        return None;
+    }
     let mut by_parent: HashMap<i32, Vec<Found>> = HashMap::new();
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let is_process =

@@ -40,8 +40,14 @@ fn open_descriptors() -> Vec<RawFd> {
     }
 }
 
-/// Takes over a descriptor that somebody passed to us by number. `None` when it is not open.
+/// Takes over a descriptor that somebody passed to us by number. `None` when nobody did.
 pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
+    // What was passed came across an exec; what is to be closed by one is our own (the signalfd, say).
+    // SAFETY: F_GETFD reads a flag; a descriptor that is not open is EBADF.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 || flags & libc::FD_CLOEXEC != 0 {
+        return None;
+    }
     // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor or fails; the number given is only looked up.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST) };
     if copy < 0 {

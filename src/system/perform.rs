@@ -207,9 +207,9 @@ fn exists(path: impl AsRef<CStr>) -> bool {
     std::fs::symlink_metadata(OsStr::from_bytes(path.as_ref().to_bytes())).is_ok()
 }
 
-/// What `execvp(3)` would try: the word itself when it has a slash, else the word in every directory of PATH.
+/// What `execvp(3)` would try: the word itself when it has a slash or is empty, else the word in every directory of PATH.
 fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
-    if program.as_bytes().contains(&b'/') {
+    if program.is_empty() || program.as_bytes().contains(&b'/') {
         return vec![c_string(program.as_bytes())];
     }
     let in_directory = |directory: &[u8]| {
