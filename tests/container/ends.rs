@@ -113,6 +113,8 @@ fn the_reason_of_the_end_is_where_kubernetes_looks_for_it() {
     assert_eq!(reason(), "the program ended: exit 3\n");
     run_to_end(&options, "-n many", &["true"]);
     assert!(reason().contains("ALLCORES_WORKERS"), "{}", reason());
+    run_to_end(&options, "--no-such-flag", &["true"]);
+    assert!(reason().contains("--no-such-flag"), "{}", reason());
     run_to_end(&options, "", &["no-such-program"]);
     assert!(reason().contains("no-such-program"), "{}", reason());
 }
