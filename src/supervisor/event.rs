@@ -29,7 +29,7 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
-        /// Whether the kernel has killed for want of memory, and this death is the first that it may explain.
+        /// Whether a kill by the kernel, for want of memory, may explain it.
         out_of_memory: bool,
     },
     /// Nothing is left to reap for now; the `Exited` of all that was come before. Also answers
