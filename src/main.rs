@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         }
         Err(cli::UsageError(line)) => {
             eprintln!("allcores: {line}");
-            Exit { code: exit::USAGE, reason: line }
+            // Which file was asked for is not known: the settings were not read. The usual one is written.
+            end(None, Exit { code: exit::USAGE, reason: line })
         }
     };
     ExitCode::from(end.code)

@@ -34,6 +34,8 @@ pub fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 pub struct Ended {
     /// Its exit code, or 128 + the signal.
     pub code: i32,
+    /// What it wrote to its standard output.
+    pub output: String,
     /// Everything that it wrote, standard output first.
     pub text: String,
 }
@@ -41,15 +43,16 @@ pub struct Ended {
 /// Runs a program to its end.
 pub fn run(command: &mut Command) -> Ended {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = [output.stdout, output.stderr].concat();
-    Ended { code: code(output.status), text: String::from_utf8_lossy(&text).into_owned() }
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ended { code: code(output.status), output: text.clone(), text: text + &errors }
 }
 
-/// Runs a program that has to succeed, and gives what it wrote, without the last line end.
+/// Runs a program that has to succeed, and gives its standard output, without the last line end.
 pub fn must(command: &mut Command) -> String {
     let ended = run(command);
     assert_eq!(ended.code, 0, "{command:?} failed:\n{}", ended.text);
-    ended.text.trim_end().to_owned()
+    ended.output.trim_end().to_owned()
 }
 
 fn code(status: std::process::ExitStatus) -> i32 {

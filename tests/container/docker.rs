@@ -22,8 +22,7 @@ struct Engine {
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
-        let started = must(&mut Command::new(format!("{HERE}/engine.sh")));
-        let host = started.lines().next_back().unwrap().to_owned();
+        let host = must(&mut Command::new(format!("{HERE}/engine.sh")));
         must(Command::new(format!("{HERE}/images.sh")).env("DOCKER_HOST", &host));
         let image = build_image(&host);
         let app_image = build_app_image(&host, &image);
@@ -128,7 +127,7 @@ impl Container {
 
     /// Everything that was written inside.
     pub fn log(&self) -> String {
-        self.docker("logs")
+        run(docker().args(["logs", &self.0])).text
     }
 
     /// Waits for lines that have all these words in them, this many of them, and gives them.
@@ -164,7 +163,7 @@ impl Container {
     /// `docker stop`: the exit code, and how long it took.
     pub fn stop(&self) -> (i32, Duration) {
         let asked = Instant::now();
-        self.docker("stop --time 30");
+        self.docker("stop -t 30");
         (self.wait(), asked.elapsed())
     }
 

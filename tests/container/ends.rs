@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::common::{field, wait_until};
 use crate::docker::{Container, run_to_end};
 
-/// Long enough for a busy machine, and less than our own timeout before a kill.
-const QUICK: Duration = Duration::from_secs(6);
+/// Long enough for a busy machine, and less than the 8 s after which we kill.
+const QUICK: Duration = Duration::from_secs(7);
 
 #[test]
 fn docker_sees_the_exit_code_that_tells_the_truth() {
@@ -113,6 +113,8 @@ fn the_reason_of_the_end_is_where_kubernetes_looks_for_it() {
     assert_eq!(reason(), "the program ended: exit 3\n");
     run_to_end(&options, "-n many", &["true"]);
     assert!(reason().contains("ALLCORES_WORKERS"), "{}", reason());
+    run_to_end(&options, "--no-such-flag", &["true"]);
+    assert!(reason().contains("--no-such-flag"), "{}", reason());
     run_to_end(&options, "", &["no-such-program"]);
     assert!(reason().contains("no-such-program"), "{}", reason());
 }

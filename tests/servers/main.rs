@@ -98,7 +98,7 @@ fn survives(server: &Server) {
     let (code, time) = pool.stop();
     load.finish();
     assert_eq!(code, 0, "a stop that was asked for");
-    assert!(time < Duration::from_secs(5), "the stop took {time:?}");
+    assert!(time < Duration::from_secs(7), "the stop took {time:?}, nearly the 8 s after which we kill");
 }
 
 #[test]
