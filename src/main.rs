@@ -50,11 +50,10 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn configure(invocation: Invocation) -> Result<Config, Exit> {
-    let allowed = cgroup::allowed_cores().len();
     let surroundings = Surroundings {
         environment: std::env::vars_os().collect(),
         pid: std::process::id(),
-        cores: cgroup::cores(Path::new("/"), allowed),
+        cores: || cgroup::cores(Path::new("/"), cgroup::allowed_cores().len()),
         terminal: terminal::is_ours(),
     };
     Config::new(invocation, surroundings).map_err(|invalid| {

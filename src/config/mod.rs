@@ -72,8 +72,8 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
     /// Our pid.
     pub pid: u32,
-    /// The container's cores.
-    pub cores: Cores,
+    /// Finds the container's cores, if anybody asks: it takes a while.
+    pub cores: fn() -> Cores,
     /// Whether we are the foreground of a terminal, and so may hand it on.
     pub terminal: bool,
 }
@@ -164,7 +164,7 @@ impl Config {
         let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
             || !environment.activation.is_empty();
         let mode = mode(&settings, has_sockets);
-        let (workers, workers_why) = workers(&settings, mode, &surroundings.cores);
+        let (workers, workers_why) = workers(&settings, mode, surroundings.cores);
         let misfits = misfits(&settings, mode, workers, has_sockets);
         texts.problems.extend(
             misfits.into_iter().map(|(field, complaint)| texts.problem(field, complaint)).collect::<Vec<_>>(),
@@ -248,15 +248,19 @@ fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> 
     vec![complaint]
 }
 
-fn workers(settings: &Settings, mode: Mode, cores: &Cores) -> (u16, String) {
+fn workers(settings: &Settings, mode: Mode, cores: fn() -> Cores) -> (u16, String) {
     match settings.workers {
         WorkerCount::Auto if mode == Mode::Plain => (1, "one in plain".to_owned()),
-        WorkerCount::Auto => (cores.count.min(MOST_WORKERS), cores.why.clone()),
+        WorkerCount::Auto => {
+            let Cores { count, why } = cores();
+            (count.min(MOST_WORKERS), why)
+        }
         WorkerCount::Number(number) => (number, "as set".to_owned()),
         WorkerCount::Share(percent) => {
+            let Cores { count, why } = cores();
             let number =
-                (u32::from(cores.count) * u32::from(percent)).div_ceil(100).clamp(1, u32::from(MOST_WORKERS));
-            (number as u16, format!("{percent}% of {}", cores.why))
+                (u32::from(count) * u32::from(percent)).div_ceil(100).clamp(1, u32::from(MOST_WORKERS));
+            (number as u16, format!("{percent}% of {why}"))
         }
     }
 }

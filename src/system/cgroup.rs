@@ -120,6 +120,7 @@ fn quota_of(directory: &Path, is_v2: bool) -> Option<u64> {
 }
 
 /// Tells whether the kernel killed for want of memory.
+#[derive(Default)]
 pub struct OutOfMemory {
     files: Vec<PathBuf>,
     /// As many of the kernel's kills have a death that was explained by them.

@@ -54,31 +54,18 @@ pub struct System {
     and_suspended: bool,
     reap: bool,
     exit: Option<Exit>,
-    /// Keeps the numbers free that a child puts its sockets at.
-    _reserved: Vec<std::os::fd::OwnedFd>,
 }
 
 impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
     pub fn prepare(config: &Config, signals: Signals, passed: Vec<Listener>) -> Result<Self, StartError> {
         let traits = worker_traits(config)?;
-        let mut sockets = prepare::bind(config, passed)?;
-        let count = sockets.first().map_or(0, Vec::len);
-        let end = perform::end_of_sockets(count);
+        let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
-        for listener in sockets.iter_mut().flatten() {
-            descriptors::lift(&mut listener.fd, end).map_err(|error| failed("descriptors", error))?;
-        }
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
         poll.registry()
             .register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)
             .map_err(|error| failed("signals cannot be watched", error))?;
-        let reserved = match sockets.first().and_then(|own| own.first()) {
-            Some(listener) => {
-                descriptors::reserve(&listener.fd, end).map_err(|error| failed("descriptors", error))?
-            }
-            None => Vec::new(),
-        };
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
         {
@@ -88,13 +75,12 @@ impl System {
             performer: Performer::new(config, traits, cgroup::allowed_cores(), sockets),
             signals,
             poll,
-            out_of_memory: OutOfMemory::watch(Path::new("/")),
+            out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
             exit: None,
             supervisor: Supervisor::new(config.clone(), seed()),
             clock: Clock::start(),
-            _reserved: reserved,
         })
     }
 
@@ -103,6 +89,9 @@ impl System {
         // A stop that was asked for before the first worker is heard before it.
         self.hear_signals();
         self.turn(Event::Started);
+        self.meet_deadline();
+        // After the first worker: to find these files takes as long as to start one.
+        self.out_of_memory = OutOfMemory::watch(Path::new("/"));
         let mut events = Events::with_capacity(4);
         loop {
             if let Some(exit) = self.exit {
@@ -111,11 +100,15 @@ impl System {
             self.wait(&mut events);
             self.hear_signals();
             self.reap_children();
-            let now = self.clock.now();
-            if let Some((_, why)) = self.supervisor.deadline().filter(|(time, _)| *time <= now) {
-                trace!(why, "deadline reached");
-                self.turn(Event::DeadlineReached);
-            }
+            self.meet_deadline();
+        }
+    }
+
+    fn meet_deadline(&mut self) {
+        let now = self.clock.now();
+        if let Some((_, why)) = self.supervisor.deadline().filter(|(time, _)| *time <= now) {
+            trace!(why, "deadline reached");
+            self.turn(Event::DeadlineReached);
         }
     }
 

@@ -1,5 +1,8 @@
 //! What has to be had before anything runs: descriptors, users, limits, sockets. Each may fail, and says why.
 
+use std::io;
+use std::os::fd::RawFd;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
@@ -66,6 +69,12 @@ fn file_limits(FileLimit(soft): FileLimit) -> Result<FileLimits, StartError> {
     Ok(FileLimits { soft, hard: hard.max(soft) })
 }
 
+fn no_descriptor(error: io::Error) -> StartError {
+    StartError::system(format!(
+        "there are not enough descriptors for the sockets: {error}; raise the limit of open files"
+    ))
+}
+
 /// The sockets of each slot: one set for all, or in `reuseport` a set for each.
 pub fn bind(config: &Config, passed: Vec<Listener>) -> Result<Vec<Vec<Listener>>, StartError> {
     let reuseport = match config.mode {
@@ -98,6 +107,11 @@ pub fn bind(config: &Config, passed: Vec<Listener>) -> Result<Vec<Vec<Listener>>
             sockets.push(own);
         }
     }
+    // A child puts its sockets at the first numbers, one after the other; none may overwrite the next.
+    let above = descriptors::FIRST + sockets[0].len() as RawFd;
+    for listener in sockets.iter_mut().flatten() {
+        descriptors::lift(&mut listener.fd, above).map_err(no_descriptor)?;
+    }
     Ok(sockets)
 }
 
@@ -113,10 +127,7 @@ fn another_set(
             socket::listen(&addresses[index - config.activation.len()], addresses, manner)
                 .map_err(StartError::system)?
         } else {
-            let fd = listener
-                .fd
-                .try_clone()
-                .map_err(|error| StartError::system(format!("descriptors: {error}")))?;
+            let fd = listener.fd.try_clone().map_err(no_descriptor)?;
             Listener::passed(fd, listener.name.clone())
         });
     }

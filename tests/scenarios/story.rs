@@ -30,7 +30,7 @@ pub struct Story {
 pub fn config(flags: &[(&'static str, &str)]) -> Config {
     let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
     let invocation = Invocation { flags, command: vec!["app".into()] };
-    let cores = Cores { count: 2, why: "2 cores".to_owned() };
+    let cores = || Cores { count: 2, why: "2 cores".to_owned() };
     let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: true };
     Config::new(invocation, surroundings).unwrap()
 }

@@ -61,7 +61,7 @@ pub struct World {
 /// A configuration from flags.
 pub fn config(flags: &[(&'static str, &str)]) -> Config {
     let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
-    let cores = Cores { count: 2, why: String::new() };
+    let cores = || Cores { count: 2, why: String::new() };
     let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: false };
     Config::new(Invocation { flags, command: vec!["app".into()] }, surroundings).unwrap()
 }
