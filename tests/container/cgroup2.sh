@@ -38,6 +38,8 @@ echo '== no limit'
 echo '== out of memory'
 (
   enter box
+  # The worker's shell reads the variables, not this one.
+  # shellcheck disable=SC2016
   contained "$UML_ALLCORES" -n 2 --first-port 9000 -- \
     sh -c '[ $ALLCORES_WORKER = 1 ] && exec "$UML_APP" eat; exec sleep 1000' >log 2>&1 &
   wait_for log 'worker died worker=1 .*cause=oom'

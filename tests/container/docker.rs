@@ -187,6 +187,10 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ask = |words: &str| run(docker().args(words.split_whitespace()).arg(&self.0)).text;
+            println!("{} wrote:\n{}and ran:\n{}", self.0, ask("logs"), ask("top"));
+        }
         run(docker().args(["rm", "--force", "--volumes", &self.0]));
     }
 }

@@ -137,17 +137,17 @@ fn in_the_hosts_pid_name_space_a_killed_supervisor_takes_its_workers_along() {
 #[test]
 fn below_dockers_own_init_everything_works_and_orphans_are_ours() {
     // The orphan outlives its parent, a child of the worker in slot 0.
-    let script = "[ $ALLCORES_SLOT = 1 ] || (sleep 1000 & echo orphan=$!.); exec sleep 2000";
+    let script = "[ $ALLCORES_SLOT = 1 ] || (sleep 1000 & echo the orphan is pid=$!); exec sleep 2000";
     let container = Container::start("--init", "-n 2 --first-port 9000", &["sh", "-c", script]);
-    let line = container.wait_for_line(&["orphan="]);
-    let orphan = line.trim_start_matches("orphan=").trim_end_matches('.').to_owned();
+    let line = container.wait_for_line(&["the orphan is pid="]);
+    let orphan = field(&line, "pid").unwrap();
     container.wait_for_lines(2, &["worker ready"]);
 
     let parent = |pid: &str| {
         let stat = container.exec(&["cat", &format!("/proc/{pid}/stat")]);
         stat.split(' ').nth(3).unwrap().to_owned()
     };
-    let ours = parent(&orphan);
+    let ours = parent(orphan);
     assert_ne!(ours, "1", "we are not PID 1 here");
     assert_eq!(container.exec(&["cat", &format!("/proc/{ours}/comm")]), "allcores");
 

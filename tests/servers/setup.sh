@@ -32,6 +32,6 @@ fi
 
 if [ ! "$DIRECTORY/go-server" -nt "$HERE/apps/server.go" ]; then
   echo 'building the Go server' >&2
-  CGO_ENABLED=0 GO111MODULE=off GOCACHE="$DIRECTORY/go-cache" GOFLAGS= \
+  CGO_ENABLED=0 GO111MODULE=off GOCACHE="$DIRECTORY/go-cache" GOFLAGS='' \
     "$GO" build -o "$DIRECTORY/go-server" "$HERE/apps/server.go"
 fi
