@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use allcores::config::cli::{Cli, Invocation};
+use allcores::config::environment::Environment;
 use allcores::config::{Config, Surroundings, cli, report};
 use allcores::exit::{self, Exit};
 use allcores::observe::{log, termination};
@@ -31,8 +32,7 @@ fn main() -> ExitCode {
         }
         Err(cli::UsageError(line)) => {
             complain(&format!("allcores: {line}"));
-            // Which file was asked for is not known: the settings were not read. The usual one is written.
-            end(None, Exit { code: exit::USAGE, reason: line })
+            end(termination_log().as_ref(), Exit { code: exit::USAGE, reason: line })
         }
     };
     ExitCode::from(end.code)
@@ -102,6 +102,13 @@ fn run(config: Config, signals: std::io::Result<Signals>) -> Result<Exit, Exit> 
         tracing::error!(code = exit.code, reason = %exit.reason, "leaving");
     }
     Ok(end(config.settings.termination_log.as_ref(), exit))
+}
+
+/// Where the reason of the end goes when there is no command line to read settings with.
+fn termination_log() -> Option<PathBuf> {
+    let environment = Environment::sort(std::env::vars_os(), std::process::id());
+    let mut settings = environment.settings.into_iter();
+    settings.find(|(name, _)| name == "ALLCORES_TERMINATION_LOG").map(|(_, path)| path.into())
 }
 
 /// Leaves the reason where it is looked for. That it cannot be left is no other end.

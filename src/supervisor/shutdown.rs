@@ -170,6 +170,10 @@ impl Supervisor {
                 self.act(Action::Signal { pid: process.pid, signal, target });
             }
         }
+        if let Some(pid) = self.suspended.take() {
+            // A signal waits for as long as its process is suspended.
+            self.act(Action::Signal { pid, signal: Signal::CONT, target: Target::Group });
+        }
         if let Some(pid) = self.prestart {
             self.act(Action::Signal { pid, signal: Signal::TERM, target: Target::Group });
         }
