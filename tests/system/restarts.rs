@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Running, allcores, allcores_sh, field};
+use crate::harness::{Running, allcores, allcores_sh, field, until};
 use crate::kernel::{self, send};
 
 /// The delay of a log line `slot rests`, in milliseconds.
@@ -194,4 +194,17 @@ fn two_hundred_workers_start_and_stop() {
     running.output.next_of(200, "up");
     let ended = running.stop();
     assert_eq!(ended.log.matches("cause=stopped").count(), 200, "{}", ended.log);
+}
+
+#[test]
+fn with_nothing_to_do_we_do_not_wake() {
+    let mut running =
+        allcores_sh("echo up; exec sleep 1000").set("WORKERS", "2").set("READY", "alive:10ms").start();
+    running.log.next_of(2, "worker ready");
+    let ours = running.pid();
+    let wakes = || kernel::status(ours, "voluntary_ctxt_switches").unwrap().parse::<u32>().unwrap();
+    until("it waits", || kernel::status(ours, "State").filter(|state| state.starts_with('S')));
+    let before = wakes();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(wakes(), before);
 }
