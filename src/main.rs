@@ -1,5 +1,6 @@
 //! Reads what was asked for, runs it, and leaves with the exit code that tells the truth about it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,20 +10,20 @@ use allcores::config::{Config, Surroundings, cli, report};
 use allcores::exit::{self, Exit};
 use allcores::observe::{log, termination};
 use allcores::system::signals::Signals;
-use allcores::system::{StartError, System, adopt_descriptors, cgroup, terminal};
+use allcores::system::{StartError, System, adopt_descriptors, cgroup, terminal, worker_traits};
 
 fn main() -> ExitCode {
     // First of all: what is sent to us from now on waits until it can be heard.
     let signals = Signals::block();
     // An abort of PID 1 arrives as the exit code of a crash of its kernel; ours names a bug.
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("allcores: bug: {panic}");
+        complain(&format!("allcores: bug: {panic}"));
         std::process::exit(i32::from(exit::BUG));
     }));
     let end = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Cli::Help) => return print(&report::help()),
         Ok(Cli::Version) => return print(&format!("{}\n", report::version())),
-        Ok(Cli::Check(invocation)) => match configure(invocation) {
+        Ok(Cli::Check(invocation)) => match configure(invocation).and_then(validate) {
             Ok(config) => return print(&report::check(&config)),
             Err(exit) => exit,
         },
@@ -30,49 +31,60 @@ fn main() -> ExitCode {
             configure(invocation).and_then(|config| run(config, signals)).unwrap_or_else(|exit| exit)
         }
         Err(cli::UsageError(line)) => {
-            eprintln!("allcores: {line}");
+            complain(&format!("allcores: {line}"));
             end(termination_log().as_ref(), Exit { code: exit::USAGE, reason: line })
         }
     };
     ExitCode::from(end.code)
 }
 
+/// For what comes before the log or after it. `eprintln!` would panic where standard error is closed.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn print(text: &str) -> ExitCode {
-    use std::io::Write;
     // Whoever closed our output does not want to read more.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
 fn configure(invocation: Invocation) -> Result<Config, Exit> {
-    let allowed = cgroup::allowed_cores().len();
     let surroundings = Surroundings {
         environment: std::env::vars_os().collect(),
         pid: std::process::id(),
-        cores: cgroup::cores(Path::new("/"), allowed),
+        cores: || cgroup::cores(Path::new("/"), cgroup::allowed_cores().len()),
         terminal: terminal::is_ours(),
     };
     Config::new(invocation, surroundings).map_err(|invalid| {
-        let reason = report::problems(&invalid.problems);
-        eprint!("{reason}");
+        let reason = report::invalid(&invalid);
+        complain(reason.trim_end());
         end(invalid.termination_log.as_ref(), Exit { code: exit::SETTINGS, reason })
     })
 }
 
+/// What only the system can say of the settings: whether there is such a user, and so many files.
+fn validate(config: Config) -> Result<Config, Exit> {
+    match worker_traits(&config) {
+        Ok(_) => Ok(config),
+        Err(error) => Err(fail(&config, error)),
+    }
+}
+
+/// Says why there is no run.
+fn fail(config: &Config, StartError { code, reason }: StartError) -> Exit {
+    complain(&format!("allcores: {reason}"));
+    end(config.settings.termination_log.as_ref(), Exit { code, reason })
+}
+
 fn run(config: Config, signals: std::io::Result<Signals>) -> Result<Exit, Exit> {
-    let path = config.settings.termination_log.clone();
-    let fail = |StartError { code, reason }: StartError| {
-        eprintln!("allcores: {reason}");
-        end(path.as_ref(), Exit { code, reason })
-    };
-    let passed = adopt_descriptors(&config).map_err(fail)?;
+    let passed = adopt_descriptors(&config).map_err(|error| fail(&config, error))?;
     log::start(config.settings.log_format, &config.settings.log);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let signals = signals.map_err(|error| {
-        fail(StartError { code: exit::SYSTEM, reason: format!("signals cannot be heard: {error}") })
-    })?;
+    let deaf = |error| StartError { code: exit::SYSTEM, reason: format!("signals cannot be heard: {error}") };
+    let signals = signals.map_err(|error| fail(&config, deaf(error)))?;
     tracing::info!(
         version = %env!("CARGO_PKG_VERSION"),
         mode = %config.mode.name(),
@@ -82,13 +94,14 @@ fn run(config: Config, signals: std::io::Result<Signals>) -> Result<Exit, Exit> 
         stop = %report::timetable(&config),
         "starting"
     );
-    let exit = System::prepare(config, signals, passed).map_err(fail)?.run();
+    let system = System::prepare(&config, signals, passed).map_err(|error| fail(&config, error))?;
+    let exit = system.run();
     if exit.code == 0 {
         tracing::info!(code = exit.code, reason = %exit.reason, "leaving");
     } else {
         tracing::error!(code = exit.code, reason = %exit.reason, "leaving");
     }
-    Ok(end(path.as_ref(), exit))
+    Ok(end(config.settings.termination_log.as_ref(), exit))
 }
 
 /// Where the reason of the end goes when there is no command line to read settings with.
@@ -101,7 +114,7 @@ fn termination_log() -> Option<PathBuf> {
 /// Leaves the reason where it is looked for. That it cannot be left is no other end.
 fn end(path: Option<&PathBuf>, exit: Exit) -> Exit {
     if let Err(error) = termination::write(path, &exit.reason) {
-        eprintln!("allcores: the termination log could not be written: {error}");
+        complain(&format!("allcores: the termination log could not be written: {error}"));
     }
     exit
 }

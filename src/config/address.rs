@@ -1,7 +1,7 @@
 //! Addresses as `LISTEN` writes them. Binds nothing, and looks up no name.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// One entry of `LISTEN`.
@@ -101,16 +101,27 @@ impl Place {
         Ok(Self::Path { path: PathBuf::from(path), mode })
     }
 
-    /// The IPv4 or IPv6 wildcard and its port, for TCP.
-    pub fn tcp_wildcard(&self) -> Option<(IpAddr, u16)> {
-        match self {
-            Self::Tcp(address) if address.ip().is_unspecified() => Some((address.ip(), address.port())),
-            Self::AnyTcp(_)
-            | Self::Tcp(_)
-            | Self::AnyUdp(_)
-            | Self::Udp(_)
-            | Self::Path { .. }
-            | Self::Abstract(_) => None,
+    /// Whether this is every IPv4 address, at the same port as `other`, and the same protocol: then `other`, if it is every
+    /// IPv6 address, leaves IPv4 alone.
+    pub fn is_ipv4_wildcard_beside(&self, other: &Self) -> bool {
+        let every_ipv4 =
+            |address: &SocketAddr, port: u16| *address == SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        match (self, other) {
+            (Self::Tcp(own), Self::Tcp(other)) | (Self::Udp(own), Self::Udp(other)) => {
+                every_ipv4(own, other.port())
+            }
+            (Self::Tcp(own), Self::AnyTcp(port)) | (Self::Udp(own), Self::AnyUdp(port)) => {
+                every_ipv4(own, *port)
+            }
+            (
+                Self::AnyTcp(_)
+                | Self::Tcp(_)
+                | Self::AnyUdp(_)
+                | Self::Udp(_)
+                | Self::Path { .. }
+                | Self::Abstract(_),
+                _,
+            ) => false,
         }
     }
 }

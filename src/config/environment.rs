@@ -26,6 +26,9 @@ pub struct Environment {
 const OURS_ALONE: [&str; 6] =
     ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
+/// What an allcores above us told us as its worker. Our own workers are told anew.
+const OF_A_WORKER: [&str; 3] = ["WORKER", "SLOT", "GENERATION"];
+
 /// Most sockets that we take over; more is no activation but a mistake.
 const MOST_SOCKETS: usize = 64;
 
@@ -44,6 +47,7 @@ impl Environment {
                 _ => {}
             }
             match known.strip_prefix(PREFIX) {
+                Some(rest) if OF_A_WORKER.contains(&rest) => {}
                 Some(rest) if !is_kubernetes(rest, &value) => {
                     match TABLE.iter().any(|row| row.field.eq_ignore_ascii_case(rest)) {
                         true if value.is_empty() => {}
@@ -106,6 +110,12 @@ mod tests {
         assert_eq!(sorted.settings.len(), 1);
         assert_eq!(sorted.unknown, ["ALLCORES_WROKERS"]);
         assert_eq!(sorted.inherited, [("PATH".into(), "/bin".into())]);
+    }
+
+    #[test]
+    fn an_allcores_below_another_has_no_unknown_settings() {
+        let sorted = sort(&[("ALLCORES_WORKER", "3"), ("ALLCORES_SLOT", "0"), ("ALLCORES_GENERATION", "1")]);
+        assert!(sorted.unknown.is_empty() && sorted.inherited.is_empty(), "{sorted:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod cli;
 pub mod environment;
+pub mod kinds;
 pub mod report;
 pub mod settings;
 pub mod value;
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use cli::Invocation;
 use environment::Environment;
-use settings::{PREFIX, Settings, TABLE};
-use value::{ModeChoice, Ready, RestartChoice, Tristate, Value, WorkerCount};
+use kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
+use settings::{Mistake, PREFIX, Settings, TABLE};
+use value::{Tristate, Value};
 
 /// How workers get their connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +72,8 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
     /// Our pid.
     pub pid: u32,
-    /// The container's cores.
-    pub cores: Cores,
+    /// Finds the container's cores, if anybody asks: it takes a while.
+    pub cores: fn() -> Cores,
     /// Whether we are the foreground of a terminal, and so may hand it on.
     pub terminal: bool,
 }
@@ -96,6 +98,8 @@ pub struct Problem {
 pub struct Invalid {
     /// Everything that is wrong; never empty.
     pub problems: Vec<Problem>,
+    /// What is odd beside it.
+    pub warnings: Vec<String>,
     /// Where the reason of the end goes even now.
     pub termination_log: Option<PathBuf>,
 }
@@ -160,26 +164,20 @@ impl Config {
         let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
             || !environment.activation.is_empty();
         let mode = mode(&settings, has_sockets);
-        let (workers, workers_why) = workers(&settings, mode, &surroundings.cores);
-        if matches!(mode, Mode::Inherit | Mode::Reuseport) && !has_sockets {
-            let complaint = format!("mode {} needs sockets, and LISTEN names none", mode.name());
-            texts.problems.push(texts.problem("listen", complaint));
-        }
-        if mode == Mode::Ports {
-            match settings.first_port {
-                None => texts.problems.push(texts.problem("first_port", "mode ports needs it".to_owned())),
-                Some(first) if u32::from(first) + u32::from(workers) - 1 > 65535 => {
-                    let complaint = format!("{workers} workers from there on would go beyond port 65535");
-                    texts.problems.push(texts.problem("first_port", complaint));
-                }
-                Some(_) => {}
-            }
-        }
+        let (workers, workers_why) = workers(&settings, mode, surroundings.cores);
+        let misfits = misfits(&settings, mode, workers, has_sockets);
+        texts.problems.extend(
+            misfits.into_iter().map(|(field, complaint)| texts.problem(field, complaint)).collect::<Vec<_>>(),
+        );
+        let mut warnings: Vec<String> = environment.unknown.iter().map(|name| unknown(name)).collect();
         if !texts.problems.is_empty() {
-            return Err(Invalid { problems: texts.problems, termination_log: settings.termination_log });
+            return Err(Invalid {
+                problems: texts.problems,
+                warnings,
+                termination_log: settings.termination_log,
+            });
         }
 
-        let mut warnings: Vec<String> = environment.unknown.iter().map(|name| unknown(name)).collect();
         if has_sockets && matches!(mode, Mode::Ports | Mode::Plain) {
             warnings.push(format!(
                 "LISTEN is not used in mode {}; set {PREFIX}MODE=inherit to share its sockets",
@@ -232,16 +230,37 @@ fn mode(settings: &Settings, has_sockets: bool) -> Mode {
     }
 }
 
-fn workers(settings: &Settings, mode: Mode, cores: &Cores) -> (u16, String) {
+/// What each setting allows, but not all of them together.
+fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> Vec<Mistake> {
+    let complaint = match mode {
+        Mode::Inherit | Mode::Reuseport if !has_sockets => {
+            ("listen", format!("mode {} needs sockets, and LISTEN names none", mode.name()))
+        }
+        Mode::Ports => match settings.first_port {
+            None => ("first_port", "mode ports needs it".to_owned()),
+            Some(first) if u32::from(first) + u32::from(workers) - 1 > 65535 => {
+                ("first_port", format!("{workers} workers from there on would go beyond port 65535"))
+            }
+            Some(_) => return Vec::new(),
+        },
+        Mode::Inherit | Mode::Reuseport | Mode::Plain => return Vec::new(),
+    };
+    vec![complaint]
+}
+
+fn workers(settings: &Settings, mode: Mode, cores: fn() -> Cores) -> (u16, String) {
     match settings.workers {
         WorkerCount::Auto if mode == Mode::Plain => (1, "one in plain".to_owned()),
-        WorkerCount::Auto => (cores.count.min(value::MOST_WORKERS), cores.why.clone()),
+        WorkerCount::Auto => {
+            let Cores { count, why } = cores();
+            (count.min(MOST_WORKERS), why)
+        }
         WorkerCount::Number(number) => (number, "as set".to_owned()),
         WorkerCount::Share(percent) => {
-            let number = (u32::from(cores.count) * u32::from(percent))
-                .div_ceil(100)
-                .clamp(1, u32::from(value::MOST_WORKERS));
-            (number as u16, format!("{percent}% of {}", cores.why))
+            let Cores { count, why } = cores();
+            let number =
+                (u32::from(count) * u32::from(percent)).div_ceil(100).clamp(1, u32::from(MOST_WORKERS));
+            (number as u16, format!("{percent}% of {why}"))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::settings::{Row, TABLE};
 use super::value::Patience;
-use super::{Config, Problem, Source};
+use super::{Config, Invalid, Problem, Source};
 use crate::signal::Signal;
 
 impl std::fmt::Display for Problem {
@@ -17,15 +17,16 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// All problems, one a line.
-pub fn problems(problems: &[Problem]) -> String {
-    let count = match problems.len() {
+/// All problems and warnings, one a line.
+pub fn invalid(invalid: &Invalid) -> String {
+    let count = match invalid.problems.len() {
         1 => "a setting is wrong".to_owned(),
         n => format!("{n} settings are wrong"),
     };
-    problems
-        .iter()
-        .fold(format!("allcores: {count}\n"), |text, problem| format!("{text}allcores: {problem}\n"))
+    let problems = invalid.problems.iter().map(ToString::to_string);
+    let warnings = invalid.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let lines = std::iter::once(count).chain(problems).chain(warnings);
+    lines.map(|line| format!("allcores: {line}\n")).collect()
 }
 
 /// `allcores X.Y.Z (GIT)`.
@@ -96,8 +97,13 @@ pub fn check(config: &Config) -> String {
     for warning in &config.warnings {
         let _ = writeln!(text, "# warning: {warning}");
     }
-    let _ =
-        writeln!(text, "# mode {}, {} workers ({})", config.mode.name(), config.workers, config.workers_why);
+    let _ = writeln!(
+        text,
+        "# mode: {}; workers: {} ({})",
+        config.mode.name(),
+        config.workers,
+        config.workers_why
+    );
     let _ = writeln!(text, "# sockets: {}", sockets(config));
     let _ = writeln!(text, "# a stop: {}", timetable(config));
     text

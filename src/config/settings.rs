@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value::{
+use super::kinds::{
     Addresses, Backlog, BackoffRange, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures, ModeChoice,
-    Patience, Ready, RestartChoice, SignalChanges, Switch, Target, Tristate, UserName, Value, WorkerCount,
+    Ready, RestartChoice, SignalChanges, Target, UserName, WorkerCount,
 };
+use super::value::{Patience, Switch, Tristate, Value};
 use crate::signal::Signal;
 
 /// What every variable's name begins with.

@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::value::{LogFilter, LogFormat};
+use crate::config::kinds::{LogFilter, LogFormat};
 use crate::supervisor::action::{Cause, Death, Notice};
 use crate::supervisor::event::Child;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Child, SpawnFailure};
-use crate::config::value::Target;
+use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
 use crate::ids::{Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::value::BackoffRange;
+use crate::config::kinds::BackoffRange;
 
 /// Second delay of a slot whose first delay is zero: the first restart is at once, a loop is not.
 const AFTER_ZERO: Duration = Duration::from_millis(10);

@@ -29,7 +29,7 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
-        /// Whether the container ran out of memory since the last reaping.
+        /// Whether a kill by the kernel, for want of memory, may explain it.
         out_of_memory: bool,
     },
     /// Nothing is left to reap for now; the `Exited` of all that was come before. Also answers

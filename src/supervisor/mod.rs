@@ -27,7 +27,7 @@ use shutdown::{Ending, Phase};
 use time::Time;
 use worker::{Process, State, Verdict, Worker};
 
-use crate::config::value::{Request, Target};
+use crate::config::kinds::{Request, Target};
 use crate::config::{Config, Restart};
 use crate::exit::ExitStatus;
 use crate::ids::{Generation, Pid, Slot, WorkerId};
@@ -39,6 +39,7 @@ pub struct Supervisor {
     config: Config,
     random: Random,
     phase: Phase,
+    /// The slots, once the pool has begun.
     workers: Vec<Worker>,
     /// The command before the first worker, while it runs.
     prestart: Option<Pid>,
@@ -61,15 +62,11 @@ pub struct Supervisor {
 impl Supervisor {
     /// A pool of which nothing runs yet. The seed decides the jitter.
     pub fn new(config: Config, seed: u64) -> Self {
-        let backoff = Backoff::new(config.settings.backoff);
-        let workers = (0..config.workers)
-            .map(|slot| Worker::new(Slot(slot), backoff.clone(), Time::default()))
-            .collect();
         Self {
             config,
             random: Random::new(seed),
             phase: Phase::Waiting,
-            workers,
+            workers: Vec::new(),
             prestart: None,
             next_worker: WorkerId(1),
             generation: Generation(1),
@@ -127,19 +124,14 @@ impl Supervisor {
 
     fn begin(&mut self, now: Time) {
         self.phase = Phase::Running;
-        for worker in &mut self.workers {
-            worker.state = State::Resting { until: now };
-        }
-        self.spawn_next(now);
+        let backoff = Backoff::new(self.config.settings.backoff);
+        self.workers =
+            (0..self.config.workers).map(|slot| Worker::new(Slot(slot), backoff.clone(), now)).collect();
     }
 
-    /// Asks for one process, if one is due and none is on its way. The rest stays due, and signals are heard between.
+    /// Asks for one process, if one is due. The rest stays due at once, and signals are heard in between: however long
+    /// starting takes, and however it fails, nothing else waits for it.
     fn spawn_next(&mut self, now: Time) {
-        let one_is_on_its_way =
-            self.workers.iter().any(|worker| matches!(worker.state, State::Spawning { .. }));
-        if one_is_on_its_way || !matches!(self.phase, Phase::Running) {
-            return;
-        }
         let due = self
             .workers
             .iter_mut()
@@ -228,7 +220,6 @@ impl Supervisor {
     }
 
     fn worker_died(&mut self, now: Time, index: usize, status: ExitStatus, out_of_memory: bool) {
-        self.become_ready(now, index);
         let stable_after = self.config.settings.stable_after;
         let Some((death, verdict)) = self.workers[index].died(now, status, out_of_memory, stable_after)
         else {
@@ -269,7 +260,6 @@ impl Supervisor {
                 self.workers[index].state = State::Resting { until: now };
             }
         }
-        self.spawn_next(now);
     }
 
     fn rest_after_failure(&mut self, now: Time, index: usize) {
@@ -281,7 +271,6 @@ impl Supervisor {
             return self.end(now, Ending::GaveUp);
         }
         self.report(Notice::Resting { slot, delay, failures });
-        self.spawn_next(now);
     }
 
     /// Every slot that is not finished has failed too often, and none has a worker that may yet do better.
@@ -313,7 +302,9 @@ impl Supervisor {
         for index in 0..self.workers.len() {
             self.become_ready(now, index);
         }
-        self.spawn_next(now);
+        if matches!(self.phase, Phase::Running) {
+            self.spawn_next(now);
+        }
     }
 
     fn signalled(&mut self, now: Time, signal: Signal) {

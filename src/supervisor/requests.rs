@@ -1,6 +1,6 @@
 //! What each signal asks for: the table of section "Signals" in the README, and its changes by `SIGNALS`.
 
-use crate::config::value::Request;
+use crate::config::kinds::Request;
 use crate::config::{Config, Mode};
 use crate::signal::Signal;
 

@@ -9,7 +9,8 @@ use super::Supervisor;
 use super::action::{Action, Notice};
 use super::time::Time;
 use super::worker::State;
-use crate::config::value::{ExitOnStop, Patience, Target};
+use crate::config::kinds::{ExitOnStop, Target};
+use crate::config::value::Patience;
 use crate::config::{Mode, Restart};
 use crate::exit::{self, Exit, ExitStatus};
 use crate::signal::Signal;
@@ -269,7 +270,7 @@ impl Supervisor {
         let code = self.exit_code(&stop.ending, killed);
         let mut reason = self.reason(&stop.ending);
         if killed {
-            reason.push_str("; what was left at the deadline was killed");
+            reason.push_str("; what was still there was killed");
         }
         self.act(Action::Exit(Exit { code, reason }));
     }

@@ -121,7 +121,7 @@ impl Worker {
     /// When it wants to be looked at again.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
         match self.state {
-            State::Resting { until } => Some((until, "a slot has rested")),
+            State::Resting { until } => Some((until, "a worker is due")),
             State::Starting { ready_at, .. } => Some((ready_at, "a worker becomes ready")),
             State::Spawning { .. }
             | State::Ready { .. }

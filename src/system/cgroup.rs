@@ -25,7 +25,7 @@ pub fn cores(root: &Path, allowed: usize) -> Cores {
     let count = allowed.clamp(1, usize::from(u16::MAX)) as u16;
     let all = if count == 1 { "1 core".to_owned() } else { format!("{count} cores") };
     match quota_millicores(root) {
-        Some(quota) if quota.div_ceil(1000) < u64::from(count) => {
+        Some(quota) if quota < u64::from(count) * 1000 => {
             let why = format!("quota of {}.{:02} cores, of {count} allowed", quota / 1000, quota % 1000 / 10);
             Cores { count: quota.div_ceil(1000).max(1) as u16, why }
         }
@@ -119,10 +119,12 @@ fn quota_of(directory: &Path, is_v2: bool) -> Option<u64> {
     }
 }
 
-/// Tells whether the kernel killed for want of memory since it was asked before.
+/// Tells whether the kernel killed for want of memory.
+#[derive(Default)]
 pub struct OutOfMemory {
     files: Vec<PathBuf>,
-    kills: u64,
+    /// As many of the kernel's kills have a death that was explained by them.
+    explained: u64,
 }
 
 impl OutOfMemory {
@@ -130,16 +132,17 @@ impl OutOfMemory {
     pub fn watch(root: &Path) -> Self {
         let file =
             |group: Group| group.own.join(if group.is_v2 { "memory.events" } else { "memory.oom_control" });
-        let mut watch = Self { files: groups(root, "memory").into_iter().map(file).collect(), kills: 0 };
-        watch.kills = watch.count();
+        let mut watch = Self { files: groups(root, "memory").into_iter().map(file).collect(), explained: 0 };
+        watch.explained = watch.count();
         watch
     }
 
-    /// Whether it happened again.
+    /// Whether there is a kill that can explain one more death. Workers that run out of memory together are often found
+    /// dead together: each has a kill of its own.
     pub fn happened(&mut self) -> bool {
-        let now = self.count();
-        let before = std::mem::replace(&mut self.kills, now);
-        self.kills > before
+        let happened = self.count() > self.explained;
+        self.explained += u64::from(happened);
+        happened
     }
 
     /// Both files have a line `oom_kill N` (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst).
@@ -148,7 +151,8 @@ impl OutOfMemory {
         let kills = |text: String| {
             text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
         };
-        self.files.iter().filter_map(|file| kills(lines(file))).sum()
+        // One hierarchy may be mounted twice, and only one of them has the controller.
+        self.files.iter().filter_map(|file| kills(lines(file))).max().unwrap_or(0)
     }
 }
 
@@ -190,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_binds_is_the_reason_even_if_rounding_hides_it() {
+        let files = [
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", V2),
+            ("sys/fs/cgroup/cpu.max", "150000 100000"),
+        ];
+        let root = root(&files);
+        let expected = Cores { count: 2, why: "quota of 1.50 cores, of 2 allowed".to_owned() };
+        assert_eq!(cores(root.path(), 2), expected);
+        assert_eq!(cores(root.path(), 1).why, "1 core allowed");
+    }
+
+    #[test]
     fn the_smallest_quota_on_the_way_up_counts() {
         let files = [
             ("proc/self/cgroup", "0::/pod/app\n"),
@@ -225,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_for_memory_is_noticed_once() {
+    fn every_kill_for_memory_explains_one_death() {
         let files = [
             ("proc/self/cgroup", "0::/\n"),
             ("proc/self/mountinfo", V2),
@@ -234,9 +251,10 @@ mod tests {
         let root = root(&files);
         let mut watch = OutOfMemory::watch(root.path());
         assert!(!watch.happened());
-        fs::write(root.path().join("sys/fs/cgroup/memory.events"), "oom 2\noom_kill 2\noom_group_kill 0\n")
+        fs::write(root.path().join("sys/fs/cgroup/memory.events"), "oom 2\noom_kill 3\noom_group_kill 0\n")
             .unwrap();
         assert!(watch.happened());
+        assert!(watch.happened(), "two were killed before the first was found");
         assert!(!watch.happened());
     }
 }

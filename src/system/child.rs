@@ -1,6 +1,7 @@
-//! What a new process does between fork and exec: it becomes what section 4 of the contract promises.
+//! What a new process does between its birth and its exec: it becomes what the README promises that a worker finds.
 //!
-//! Everything is prepared before the fork. Here nothing is allocated, locked or logged (`signal-safety(7)`).
+//! Everything is prepared before. Until its exec the child shares our memory while we stand still (`process.rs` says why), so here
+//! nothing is allocated, locked or logged, and the C library's calls that keep books of their own are left out.
 
 #![allow(unsafe_code)]
 
@@ -67,11 +68,6 @@ pub struct Prepared {
     parent: i32,
 }
 
-// SAFETY: the pointers lead into memory that this value owns and that nothing else changes.
-unsafe impl Send for Prepared {}
-// SAFETY: as above; a shared reference reads only.
-unsafe impl Sync for Prepared {}
-
 impl Prepared {
     /// Lays everything out.
     pub fn new(blueprint: Blueprint) -> Self {
@@ -96,7 +92,7 @@ impl Prepared {
         Self { blueprint, arguments, environment, listen_pid, affinity, parent: std::process::id() as i32 }
     }
 
-    /// Becomes the program; returns only what went wrong. To be called in a forked child and nowhere else.
+    /// Becomes the program; returns only what went wrong. To be called in a new child and nowhere else.
     pub fn become_program(&mut self) -> io::Error {
         match self.settle().and_then(|()| signals::unblock_all()) {
             Ok(()) => self.execute(),
@@ -128,9 +124,10 @@ impl Prepared {
                 libc::sched_setaffinity(0, size_of_val(set), set);
             }
             if let Some(identity) = &traits.identity {
-                check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
-                check(libc::setgid(identity.gid))?;
-                check(libc::setuid(identity.uid))?;
+                // Not the C library's: it would tell the threads of a process that is not this one.
+                check(libc::syscall(libc::SYS_setgroups, identity.groups.len(), identity.groups.as_ptr()))?;
+                check(libc::syscall(libc::SYS_setgid, identity.gid))?;
+                check(libc::syscall(libc::SYS_setuid, identity.uid))?;
             }
             if traits.no_new_privs {
                 check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
@@ -179,6 +176,6 @@ impl Prepared {
     }
 }
 
-fn check(result: i32) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+fn check(result: impl Into<i64>) -> io::Result<()> {
+    if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

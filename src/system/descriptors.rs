@@ -1,4 +1,4 @@
-//! Descriptors that nobody may inherit by accident, and numbers that nobody may take.
+//! Descriptors that nobody may inherit by accident, and those that were passed on purpose.
 
 #![allow(unsafe_code)]
 
@@ -66,19 +66,6 @@ pub fn lift(fd: &mut OwnedFd, lowest: RawFd) -> io::Result<()> {
         *fd = duplicate(&*fd, lowest)?;
     }
     Ok(())
-}
-
-/// Occupies every free number from [`FIRST`] up to `end`. A child puts its sockets there between fork and exec; the
-/// pipe on which it reports a failed exec must not be in the way.
-pub fn reserve(filler: impl AsFd, end: RawFd) -> io::Result<Vec<OwnedFd>> {
-    let mut reserved = Vec::new();
-    loop {
-        let fd = duplicate(&filler, FIRST)?;
-        if fd.as_raw_fd() >= end {
-            return Ok(reserved);
-        }
-        reserved.push(fd);
-    }
 }
 
 fn duplicate(fd: impl AsFd, lowest: RawFd) -> io::Result<OwnedFd> {

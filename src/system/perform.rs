@@ -2,14 +2,15 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::child::{Blueprint, Traits};
-use super::descriptors::FIRST;
+use super::process::Spawner;
 use super::socket::Listener;
 use super::{descendants, process, terminal};
-use crate::config::value::{Switch, Target};
+use crate::config::kinds::Target;
+use crate::config::value::Switch;
 use crate::config::{Config, Mode};
 use crate::ids::{Generation, Slot, WorkerId};
 use crate::signal::Signal;
@@ -33,10 +34,11 @@ pub struct Performer {
     cores: Vec<usize>,
     /// The sockets of each slot; one set for all slots when they share. Alive until we leave.
     sockets: Vec<Vec<Listener>>,
+    spawner: Spawner,
 }
 
 impl Performer {
-    /// Prepares. The sockets are already where a child needs them (see [`super::descriptors::lift`]).
+    /// Prepares. The sockets' numbers lie above those at which a child puts them.
     pub fn new(
         config: &Config,
         worker_traits: Traits,
@@ -62,17 +64,18 @@ impl Performer {
             cores: if config.settings.affinity == Switch::On { allowed_cores } else { Vec::new() },
             sockets,
             program,
+            spawner: Spawner::new(),
         }
     }
 
     /// Starts a process, and says how that went.
-    pub fn spawn(&self, spawn: Spawn) -> Event {
+    pub fn spawn(&mut self, spawn: Spawn) -> Event {
         let blueprint = match spawn {
             Spawn::Prestart => self.prestart(),
             Spawn::Worker { worker, slot, generation } => self.worker(worker, slot, generation),
         };
         let child = spawn.child();
-        match process::spawn(blueprint) {
+        match self.spawner.spawn(blueprint) {
             Ok(pid) => Event::Spawned { child, pid },
             Err(error) => Event::SpawnFailed { child, failure: self.failure(spawn, &error) },
         }
@@ -195,11 +198,6 @@ pub fn suspend() {
 /// Makes a worker's group the foreground.
 pub fn give_terminal(pid: crate::ids::Pid) {
     terminal::give_to(pid);
-}
-
-/// The end of the range of descriptors that a child fills with sockets.
-pub fn end_of_sockets(count: usize) -> RawFd {
-    FIRST + count as RawFd
 }
 
 fn exists(path: impl AsRef<CStr>) -> bool {

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -80,29 +80,21 @@ pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<List
     let name = address.name.clone().unwrap_or_else(|| "unknown".to_owned());
     let fail =
         |error: io::Error| format!("cannot listen on {}: {}", address.place, explain(&error, &address.place));
-    let internet = |kind: SockType, addr: SocketAddr, dual: bool| -> io::Result<OwnedFd> {
-        bind_internet(kind, addr, dual, manner)
-    };
+    let dual_stack = !all.iter().any(|other| other.place.is_ipv4_wildcard_beside(&address.place));
+    let internet = |kind: SockType, addr: SocketAddr| bind_internet(kind, addr, dual_stack, manner);
     let any = |kind: SockType, port: u16| {
-        let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        internet(kind, six, true).or_else(|error| match error.raw_os_error() {
+        internet(kind, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.raw_os_error() {
             Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
-                internet(kind, (Ipv4Addr::UNSPECIFIED, port).into(), false)
+                internet(kind, (Ipv4Addr::UNSPECIFIED, port).into())
             }
             Some(_) | None => Err(error),
         })
     };
-    let four_is_listed = |port| {
-        all.iter().any(|other| other.place.tcp_wildcard() == Some((Ipv4Addr::UNSPECIFIED.into(), port)))
-    };
     let (fd, file) = match &address.place {
         Place::AnyTcp(port) => (any(SockType::Stream, *port).map_err(fail)?, None),
         Place::AnyUdp(port) => (any(SockType::Datagram, *port).map_err(fail)?, None),
-        Place::Tcp(addr) => {
-            let dual = addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !four_is_listed(addr.port());
-            (internet(SockType::Stream, *addr, dual).map_err(fail)?, None)
-        }
-        Place::Udp(addr) => (internet(SockType::Datagram, *addr, false).map_err(fail)?, None),
+        Place::Tcp(addr) => (internet(SockType::Stream, *addr).map_err(fail)?, None),
+        Place::Udp(addr) => (internet(SockType::Datagram, *addr).map_err(fail)?, None),
         Place::Abstract(name) => {
             let unix = UnixAddr::new_abstract(name.as_bytes()).map_err(io::Error::from).map_err(fail)?;
             (bind_unix(&unix, manner.backlog).map_err(fail)?, None)

@@ -2,7 +2,7 @@
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-use crate::config::value::UserName;
+use crate::config::kinds::UserName;
 
 /// Whom workers run as.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,19 @@
+//! The project's Dockerfile, built as it is, and what `docker` makes of it: real containers, real limits, real signals.
+//!
+//! Where no Docker engine runs, one is installed and started; without one these tests fail.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test waits, sleeps and spawns; a failure is a panic"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod docker;
+mod ends;
+mod image;
+mod resources;
+mod signals;
+mod terminal;
+mod uml;

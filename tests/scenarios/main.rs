@@ -1,0 +1,10 @@
+//! Stories in virtual time: does each go as told?
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
+
+mod backoff;
+mod requests;
+mod shutdown;
+mod story;
+mod terminal;
+mod worker;

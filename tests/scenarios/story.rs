@@ -1,0 +1,219 @@
+//! A story: what happens, and when, on the left; what the supervisor asks for, below. In virtual time.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+use allcores::config::cli::Invocation;
+use allcores::config::kinds::Target;
+use allcores::config::{Config, Cores, Surroundings};
+use allcores::exit::ExitStatus;
+use allcores::ids::Pid;
+use allcores::signal::Signal;
+use allcores::supervisor::Supervisor;
+use allcores::supervisor::action::{Action, Notice, Spawn};
+use allcores::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
+use allcores::supervisor::time::Time;
+
+/// A supervisor, a clock that stands until it is told to go, and the transcript.
+#[derive(Clone)]
+pub struct Story {
+    supervisor: Supervisor,
+    now: Time,
+    alive: BTreeSet<i32>,
+    next_pid: i32,
+    failure: Option<SpawnFailureKind>,
+    transcript: String,
+}
+
+/// A configuration from flags, on two cores.
+pub fn config(flags: &[(&'static str, &str)]) -> Config {
+    let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
+    let invocation = Invocation { flags, command: vec!["app".into()] };
+    let cores = || Cores { count: 2, why: "2 cores".to_owned() };
+    let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: true };
+    Config::new(invocation, surroundings).unwrap()
+}
+
+impl Story {
+    /// A story that has not begun.
+    pub fn new(flags: &[(&'static str, &str)]) -> Self {
+        let supervisor = Supervisor::new(config(flags), 1);
+        let (now, alive) = (Time::default(), BTreeSet::new());
+        Self { supervisor, now, alive, next_pid: 2, failure: None, transcript: String::new() }
+    }
+
+    /// A pool of two behind a socket that has begun.
+    pub fn pool(flags: &[(&'static str, &str)]) -> Self {
+        let all: Vec<_> = [("listen", "8080"), ("workers", "2")].iter().chain(flags).copied().collect();
+        let mut story = Self::new(&all);
+        story.begin();
+        story
+    }
+
+    /// The system is ready, and nothing more is due.
+    pub fn begin(&mut self) {
+        self.happens("started", Event::Started);
+        self.run_to(self.now);
+    }
+
+    /// Time passes; every deadline on the way is met on time.
+    pub fn pass(&mut self, millis: u64) {
+        let until = self.now + Duration::from_millis(millis);
+        self.run_to(until);
+        self.now = until;
+    }
+
+    fn run_to(&mut self, until: Time) {
+        let mut turns = 0;
+        while let Some((time, why)) = self.supervisor.deadline().filter(|(time, _)| *time <= until) {
+            turns += 1;
+            assert!(turns < 100_000, "turns at the deadline make no progress: {why}");
+            self.now = self.now.max(time);
+            self.happens(why, Event::DeadlineReached);
+        }
+    }
+
+    /// We are sent a signal.
+    pub fn signal(&mut self, name: &str) {
+        let signal = Signal::parse(name).unwrap();
+        self.happens(name, Event::Signalled(signal));
+    }
+
+    /// A child ends with a code, and is reaped.
+    pub fn exits(&mut self, pid: i32, code: u8) {
+        self.ends(pid, ExitStatus::Code(code), false);
+    }
+
+    /// A child is killed by a signal, and is reaped.
+    pub fn is_killed(&mut self, pid: i32, name: &str) {
+        self.ends(
+            pid,
+            ExitStatus::Signal { signal: Signal::parse(name).unwrap(), core_dumped: false },
+            false,
+        );
+    }
+
+    /// A child is killed by the kernel for want of memory.
+    pub fn is_out_of_memory(&mut self, pid: i32) {
+        self.ends(pid, ExitStatus::Signal { signal: Signal::KILL, core_dumped: false }, true);
+    }
+
+    fn ends(&mut self, pid: i32, status: ExitStatus, out_of_memory: bool) {
+        self.alive.remove(&pid);
+        let event = Event::Exited { pid: Pid::new(pid).unwrap(), status, out_of_memory };
+        self.happens(&format!("{pid} ends: {status}"), event);
+        self.reaped();
+        self.run_to(self.now);
+    }
+
+    /// An orphan comes to us.
+    pub fn adopts(&mut self, pid: i32) {
+        self.alive.insert(pid);
+    }
+
+    /// The terminal's user suspends the worker.
+    pub fn is_suspended(&mut self, pid: i32) {
+        self.happens(&format!("{pid} is suspended"), Event::Suspended { pid: Pid::new(pid).unwrap() });
+    }
+
+    /// From now on nothing can be started.
+    pub fn cannot_start(&mut self, kind: SpawnFailureKind) {
+        self.failure = Some(kind);
+    }
+
+    /// From now on everything can be started.
+    pub fn can_start(&mut self) {
+        self.failure = None;
+    }
+
+    fn reaped(&mut self) {
+        let children_left = !self.alive.is_empty();
+        self.quietly(Event::Reaped { children_left });
+    }
+
+    fn happens(&mut self, what: &str, event: Event) {
+        writeln!(self.transcript, "{:>6} {what}", self.now.since_start().as_millis()).unwrap();
+        self.quietly(event);
+    }
+
+    fn quietly(&mut self, event: Event) {
+        for action in self.supervisor.handle(self.now, event) {
+            if let Some(line) = line(&action) {
+                writeln!(self.transcript, "       - {line}").unwrap();
+            }
+            match action {
+                Action::Spawn(spawn) => self.answer_spawn(spawn),
+                Action::Reap => self.reaped(),
+                Action::Signal { .. }
+                | Action::SignalDescendants(_)
+                | Action::GiveTerminal(_)
+                | Action::Suspend
+                | Action::Report(_)
+                | Action::Exit(_) => {}
+            }
+        }
+    }
+
+    fn answer_spawn(&mut self, spawn: Spawn) {
+        let child = spawn.child();
+        if let Some(kind) = self.failure {
+            let failure = SpawnFailure { kind, reason: format!("{kind:?}") };
+            return self.quietly(Event::SpawnFailed { child, failure });
+        }
+        let pid = self.next_pid;
+        self.next_pid += 1;
+        self.alive.insert(pid);
+        self.quietly(Event::Spawned { child, pid: Pid::new(pid).unwrap() });
+    }
+
+    /// Forgets what was told so far: the test is about what follows.
+    pub fn chapter(&mut self) {
+        self.transcript.clear();
+    }
+
+    /// The story went like this.
+    #[track_caller]
+    pub fn went(&self, expected: &str) {
+        let lines = |text: &str| {
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(lines(&self.transcript) == lines(expected), "the story went:\n{}", self.transcript);
+    }
+}
+
+/// An action as a line; what only repeats an event is left out.
+fn line(action: &Action) -> Option<String> {
+    Some(match action {
+        Action::Spawn(Spawn::Prestart) => "start PRESTART".to_owned(),
+        Action::Spawn(Spawn::Worker { worker, slot, .. }) => format!("start worker {worker} in slot {slot}"),
+        Action::Signal { pid, signal, target: Target::Process } => format!("{signal} to {pid}"),
+        Action::Signal { pid, signal, target: Target::Group } => format!("{signal} to group {pid}"),
+        Action::SignalDescendants(signal) => format!("{signal} to all descendants"),
+        Action::Reap => "reap".to_owned(),
+        Action::GiveTerminal(pid) => format!("terminal to {pid}"),
+        Action::Suspend => "suspend ourselves".to_owned(),
+        Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
+        Action::Report(notice) => return told(notice),
+    })
+}
+
+fn told(notice: &Notice) -> Option<String> {
+    Some(match notice {
+        Notice::Ready { worker, .. } => format!("worker {worker} is ready"),
+        Notice::Died(death) => format!("worker {} {}", death.worker, death.cause.name()),
+        Notice::SpawnFailed { child, .. } => format!("{child:?} cannot be started"),
+        Notice::Resting { slot, delay, failures } => {
+            format!("slot {slot} rests {}ms, failures: {failures}", delay.as_millis())
+        }
+        Notice::Draining { delay, .. } => format!("draining for {}ms", delay.as_millis()),
+        Notice::Immortal => "something survived".to_owned(),
+        Notice::Ignored(signal) => format!("{signal} means nothing"),
+        Notice::Started { .. }
+        | Notice::PrestartEnded(_)
+        | Notice::Stopping { .. }
+        | Notice::StoppingDescendants
+        | Notice::Killing { .. }
+        | Notice::Forwarded { .. } => return None,
+    })
+}

@@ -1,0 +1,4 @@
+<?php
+// One answer: which worker gave it.
+usleep(5000);
+echo getenv('ALLCORES_WORKER');

@@ -1,0 +1,231 @@
+//! The fake kernel: processes that are born, take signals, die, stay zombies until they are reaped, and whose pids are
+//! used again as soon as they are free.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use allcores::config::cli::Invocation;
+use allcores::config::kinds::Target;
+use allcores::config::{Config, Cores, Surroundings};
+use allcores::exit::{Exit, ExitStatus};
+use allcores::ids::{Pid, Slot, WorkerId};
+use allcores::signal::Signal;
+use allcores::supervisor::Supervisor;
+use allcores::supervisor::action::{Action, Spawn};
+use allcores::supervisor::event::{Child, Event, SpawnFailure, SpawnFailureKind};
+use allcores::supervisor::time::Time;
+
+use crate::laws::Laws;
+
+/// What a process is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Worker(WorkerId, Slot),
+    Prestart,
+    Orphan,
+}
+
+/// What a process does when it is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manners {
+    Obeys,
+    Ignores,
+    /// The kernel holds it: not even KILL ends it.
+    Undying,
+}
+
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub role: Role,
+    pub manners: Manners,
+    /// Set when it is dead and not reaped.
+    pub zombie: Option<ExitStatus>,
+}
+
+/// The kernel, the supervisor, and the clock.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub supervisor: Supervisor,
+    pub now: Time,
+    pub processes: BTreeMap<i32, Process>,
+    pub exit: Option<Exit>,
+    /// How the next processes behave.
+    pub manners: Manners,
+    /// Why the next process cannot be started.
+    pub spawn_failure: Option<SpawnFailureKind>,
+    laws: Laws,
+    turns_at_this_time: u32,
+    reap: bool,
+}
+
+/// A configuration from flags.
+pub fn config(flags: &[(&'static str, &str)]) -> Config {
+    let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
+    let cores = || Cores { count: 2, why: String::new() };
+    let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: false };
+    Config::new(Invocation { flags, command: vec!["app".into()] }, surroundings).unwrap()
+}
+
+impl World {
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            laws: Laws::new(&config),
+            supervisor: Supervisor::new(config, seed),
+            now: Time::default(),
+            processes: BTreeMap::new(),
+            exit: None,
+            manners: Manners::Obeys,
+            spawn_failure: None,
+            turns_at_this_time: 0,
+            reap: false,
+        }
+    }
+
+    /// The system is ready; what is due at once happens.
+    pub fn start(&mut self) {
+        self.turn(Event::Started);
+        while self.supervisor.deadline().is_some_and(|(time, _)| time <= self.now) {
+            self.pass(Duration::ZERO);
+        }
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.laws.signalled(signal, self.now);
+        self.turn(Event::Signalled(signal));
+    }
+
+    /// A process comes to be an orphan of ours.
+    pub fn adopt(&mut self) {
+        let pid = self.free_pid();
+        self.processes.insert(pid, Process { role: Role::Orphan, manners: self.manners, zombie: None });
+    }
+
+    /// A living process dies; nobody notices yet.
+    pub fn die(&mut self, pid: i32, status: ExitStatus) {
+        let process = self.processes.get_mut(&pid).unwrap();
+        assert!(process.zombie.is_none(), "the dead do not die");
+        process.zombie = Some(status);
+    }
+
+    /// Living processes, by pid.
+    pub fn living(&self) -> Vec<i32> {
+        self.processes.iter().filter(|(_, process)| process.zombie.is_none()).map(|(pid, _)| *pid).collect()
+    }
+
+    /// SIGCHLD is heard: everything that can be reaped is, each dealt with before the next.
+    pub fn reap(&mut self) {
+        while let Some(pid) =
+            self.processes.iter().find(|(_, process)| process.zombie.is_some()).map(|(pid, _)| *pid)
+        {
+            let process = self.processes.remove(&pid).unwrap();
+            let event = Event::Exited {
+                pid: Pid::new(pid).unwrap(),
+                status: process.zombie.unwrap(),
+                out_of_memory: false,
+            };
+            self.turn(event);
+        }
+        self.turn(Event::Reaped { children_left: !self.processes.is_empty() });
+    }
+
+    /// Time passes, to the next deadline at the latest; if it comes to that, it is met.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        match self.supervisor.deadline() {
+            Some((deadline, why)) if deadline <= until => {
+                if deadline > self.now {
+                    self.turns_at_this_time = 0;
+                }
+                self.turns_at_this_time += 1;
+                assert!(self.turns_at_this_time < 1000, "turns at the deadline make no progress: {why}");
+                self.now = self.now.max(deadline);
+                self.turn(Event::DeadlineReached);
+            }
+            Some(_) | None => {
+                self.now = until;
+                self.turns_at_this_time = 0;
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more: the dead are reaped at once and time passes, until we leave or `time` is over.
+    pub fn settle(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.reap();
+        while self.exit.is_none() && self.now < until {
+            self.pass(until - self.now);
+            self.reap();
+        }
+    }
+
+    fn turn(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            if self.exit.is_some() {
+                return;
+            }
+            let actions = self.supervisor.handle(self.now, event.clone());
+            self.laws.event(&event);
+            for action in actions {
+                assert!(self.exit.is_none(), "{action:?} after the exit");
+                self.laws.action(&action, self.now, &self.processes);
+                let answer = self.perform(action);
+                assert!(answer.is_none() || next.is_none(), "one answer at a time");
+                next = next.or(answer);
+            }
+            self.laws.state(&self.supervisor, self.now, &self.processes, next.is_some());
+        }
+        if std::mem::take(&mut self.reap) {
+            self.reap();
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn(spawn) => return Some(self.spawn(spawn)),
+            Action::Signal { pid, signal, target: Target::Process | Target::Group } => {
+                self.deliver(pid.raw(), signal)
+            }
+            Action::SignalDescendants(signal) => {
+                for pid in self.living() {
+                    self.deliver(pid, signal);
+                }
+            }
+            Action::Reap => self.reap = true,
+            Action::Exit(exit) => self.exit = Some(exit),
+            Action::GiveTerminal(_) | Action::Suspend | Action::Report(_) => {}
+        }
+        None
+    }
+
+    fn deliver(&mut self, pid: i32, signal: Signal) {
+        let process = self.processes.get_mut(&pid).unwrap();
+        let ends = match process.manners {
+            Manners::Obeys => true,
+            Manners::Ignores => signal == Signal::KILL,
+            Manners::Undying => false,
+        };
+        if ends && process.zombie.is_none() {
+            process.zombie = Some(ExitStatus::Signal { signal, core_dumped: false });
+        }
+    }
+
+    fn spawn(&mut self, spawn: Spawn) -> Event {
+        let child = spawn.child();
+        if let Some(kind) = self.spawn_failure {
+            return Event::SpawnFailed { child, failure: SpawnFailure { kind, reason: "no".to_owned() } };
+        }
+        let pid = self.free_pid();
+        let role = match (spawn, child) {
+            (Spawn::Worker { worker, slot, .. }, _) => Role::Worker(worker, slot),
+            (Spawn::Prestart, Child::Prestart | Child::Worker(_)) => Role::Prestart,
+        };
+        self.processes.insert(pid, Process { role, manners: self.manners, zombie: None });
+        Event::Spawned { child, pid: Pid::new(pid).unwrap() }
+    }
+
+    /// The lowest free number: what was reaped a moment ago is somebody else at once.
+    fn free_pid(&self) -> i32 {
+        (2..).find(|pid| !self.processes.contains_key(pid)).unwrap()
+    }
+}
