@@ -172,4 +172,25 @@ fn the_reason_of_every_end_is_one_line_of_at_most_4096_bytes() {
     let text = reason(wrong, 78);
     assert!(text.contains("ALLCORES_WORKERS") && text.contains("ALLCORES_BACKLOG"), "{text}");
     assert!(reason(allcores(&["true"]).set("LISTEN", "192.0.2.1:80"), 71).contains("192.0.2.1:80"));
+    assert!(reason(Launch::new(&["--wrokers", "2", "true"]), 64).contains("--wrokers"));
+}
+
+#[test]
+fn the_usual_termination_log_is_written_where_it_exists_and_not_made() {
+    for (make, expected) in
+        [("touch /dev/termination-log", "the program ended: exit 3\n"), ("true", "none\n")]
+    {
+        let line = format!(
+            "mount -t tmpfs none /dev && {make}; \"$@\"; cat /dev/termination-log 2>&1 | sed s/.*No.such.*/none/"
+        );
+        let ended = allcores_sh("exit 3").through(&["sh", "-c", &line, "sh"]).end();
+        assert_eq!(ended.output, expected.trim_end(), "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_termination_log_that_cannot_be_written_changes_no_code() {
+    let ended = allcores_sh("exit 3").set("TERMINATION_LOG", "/no/such/directory/reason").end();
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.log.contains("termination log could not be written"), "{}", ended.log);
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Running, allcores, allcores_sh, field};
-use crate::kernel::send;
+use crate::harness::{Running, allcores, allcores_sh, field, until};
+use crate::kernel::{self, send};
 
 /// The delay of a log line `slot rests`, in milliseconds.
 fn delay(line: &str) -> u64 {
@@ -156,4 +156,55 @@ fn a_command_that_disappears_is_a_failure_with_a_rest_and_comes_back() {
     fs::rename(&elsewhere, &program).unwrap();
     running.output.next("up");
     assert!(running.stop().log.contains("stopped as asked"));
+}
+
+#[test]
+fn a_want_of_descriptors_is_waited_out() {
+    let mut running =
+        allcores_sh("echo up; exec sleep 1000").set("WORKERS", "2").set("BACKOFF", "10ms..50ms").start();
+    running.output.next_of(2, "up");
+    let ours = running.pid();
+    let limit = |files: libc::rlim_t| kernel::limit_open_files(ours, files);
+    let before = limit(3);
+    send(running.worker().1, libc::SIGKILL);
+    let line = running.log.next("worker cannot be started");
+    assert!(line.contains("the system has no room"), "{line}");
+    limit(before);
+    running.output.next("up");
+    let ended = running.stop();
+    assert!(ended.log.contains("stopped as asked"), "{}", ended.log);
+}
+
+#[test]
+fn code_0_too_soon_is_no_failure_but_waits_a_little() {
+    let mut running = allcores_sh("sleep 0.05; exit 0")
+        .set("WORKERS", "2")
+        .set("READY", "alive:1ms")
+        .set("BACKOFF", "20ms..30s")
+        .set("MAX_FAILURES", "1")
+        .start();
+    running.log.next_of(10, "cause=exited");
+    assert!(!running.log.text().contains("slot rests"), "{}", running.log.text());
+    assert!(running.is_running());
+}
+
+#[test]
+fn two_hundred_workers_start_and_stop() {
+    let mut running = allcores_sh("echo up; exec sleep 1000").set("WORKERS", "200").start();
+    running.output.next_of(200, "up");
+    let ended = running.stop();
+    assert_eq!(ended.log.matches("cause=stopped").count(), 200, "{}", ended.log);
+}
+
+#[test]
+fn with_nothing_to_do_we_do_not_wake() {
+    let mut running =
+        allcores_sh("echo up; exec sleep 1000").set("WORKERS", "2").set("READY", "alive:10ms").start();
+    running.log.next_of(2, "worker ready");
+    let ours = running.pid();
+    let wakes = || kernel::status(ours, "voluntary_ctxt_switches").unwrap().parse::<u32>().unwrap();
+    until("it waits", || kernel::status(ours, "State").filter(|state| state.starts_with('S')));
+    let before = wakes();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(wakes(), before);
 }

@@ -116,6 +116,9 @@ fn flags_win_over_the_environment_and_that_over_web_concurrency() {
     assert!(line.contains(" workers=4 "), "{line}");
     let line = started(env("ALLCORES_WORKERS", "2", &[]).env("WEB_CONCURRENCY", "5"));
     assert!(line.contains(" workers=2 "), "{line}");
+    let line =
+        started(env("ALLCORES_LISTEN", "unix:@x", &["-l", "unix:@a", "-lunix:@b", "--listen=unix:@c"]));
+    assert!(line.contains("sockets=\"unix:@a unix:@b unix:@c\""), "{line}");
     let line = started(env("WEB_CONCURRENCY", "5", &[]));
     assert!(line.contains(" workers=5 "), "{line}");
     let line = started(env("ALLCORES_WORKERS", "", &[]));

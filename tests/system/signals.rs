@@ -145,6 +145,18 @@ fn forward_says_whether_the_process_or_its_group_is_meant() {
 }
 
 #[test]
+fn signals_are_heard_that_were_blocked_and_ignored_when_we_were_started() {
+    let odd = ["python3", &fixture("odd_parent.py")];
+    let mut running = listening(allcores_with("signals.py", &["keep"]).through(&odd), 1);
+    for signal in [libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR2, 34] {
+        assert_eq!(receivers(&mut running, 1, signal), 1, "signal {signal}");
+    }
+    let stopped = listening(allcores_with("signals.py", &[]).through(&odd), 2);
+    stopped.send(libc::SIGINT);
+    assert_eq!(stopped.end().code, Some(0));
+}
+
+#[test]
 fn a_signal_reaches_all_workers_but_none_that_rests() {
     let script = fixture("signals.py");
     let line = format!("[ $ALLCORES_SLOT = 0 ] && exit 1; exec python3 {script} keep");

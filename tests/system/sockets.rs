@@ -88,6 +88,18 @@ fn udp_is_served() {
 }
 
 #[test]
+fn a_bare_udp_port_is_dual_stack() {
+    private_network();
+    let _running = serving("udp://5353");
+    for (local, remote) in [("127.0.0.1:0", "127.0.0.1:5353"), ("[::1]:0", "[::1]:5353")] {
+        let socket = UdpSocket::bind(local).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket.send_to(b"?", remote).unwrap();
+        assert!(socket.recv(&mut [0; 64]).unwrap() > 0, "{remote}");
+    }
+}
+
+#[test]
 fn an_abstract_unix_socket_is_served() {
     private_network();
     let _running = serving("unix:@app");
@@ -182,6 +194,33 @@ fn an_address_in_use_is_named_and_nothing_is_started() {
             );
         }
     }
+}
+
+#[test]
+fn a_directory_that_is_not_there_and_a_port_that_is_not_for_us_are_71() {
+    let ended = allcores(&["true"]).set("LISTEN", "unix:/no/such/app.sock").end();
+    assert_eq!(ended.code, Some(71));
+    assert!(ended.log.contains("unix:/no/such/app.sock") && ended.log.contains("directory"), "{}", ended.log);
+    private_network();
+    let unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-net_bind_service"];
+    let ended = allcores(&["true"]).through(&unprivileged).set("LISTEN", "127.0.0.1:80").end();
+    assert_eq!(ended.code, Some(71), "{}", ended.log);
+    assert!(ended.log.contains("127.0.0.1:80") && ended.log.contains("unprivileged_port"), "{}", ended.log);
+}
+
+#[test]
+fn sixty_four_sockets_fit_into_few_descriptors() {
+    private_network();
+    let listen: Vec<String> = (0..64).map(|number| format!("n{number}=unix:@{number}")).collect();
+    let ended = allcores_with("descriptors.py", &[])
+        .through(&["prlimit", "--nofile=160"])
+        .set("LISTEN", &listen.join(","))
+        .set("WORKERS", "1")
+        .set("RESTART", "never")
+        .end();
+    let sockets: Vec<&str> = ended.output.lines().filter(|line| line.contains("socket:")).collect();
+    assert_eq!((sockets.len(), ended.output.lines().count()), (64, 67), "{}", ended.log);
+    assert!(sockets[0].starts_with("3 ") && sockets[63].starts_with("66 "), "{}", ended.output);
 }
 
 #[test]

@@ -150,6 +150,17 @@ fn term_during_prestart_ends_it_and_starts_no_worker() {
 }
 
 #[test]
+fn a_prestart_that_ignores_term_is_killed_at_the_timeout() {
+    let (ended, took) = stop_when_up(
+        allcores_sh("echo worker")
+            .set("PRESTART", "trap '' TERM; echo up; while :; do sleep 1000; done")
+            .set("STOP_TIMEOUT", "1s"),
+    );
+    assert_eq!((ended.code, ended.output.as_str()), (Some(137), "up"), "{}", ended.log);
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
 fn term_that_was_there_before_us_is_heard_before_the_first_worker() {
     // Blocked and pending across exec, as when a container is stopped while its runtime still starts it.
     let send_to_itself = "import os, signal, sys

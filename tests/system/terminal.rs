@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::pty::openpty;
 use nix::unistd::tcgetpgrp;
 
-use crate::harness::{Launch, Lines, Running, allcores, allcores_with, fixture, until};
+use crate::harness::{Launch, Lines, Running, allcores, allcores_with, field, fixture, until};
 use crate::kernel;
 
 const CTRL_C: &[u8] = b"\x03";
@@ -87,8 +87,7 @@ fn a_pool_on_a_terminal_stops_on_ctrl_c() {
 
 #[test]
 fn ctrl_z_suspends_the_worker_and_cont_continues_it_even_below_pid_1() {
-    let (mut terminal, mut running) =
-        as_pid_1(allcores(&["sh", "-c", "trap 'echo on' CONT; echo up; while :; do sleep 0.1; done"]));
+    let (mut terminal, mut running) = as_pid_1(allcores_with("suspendable.py", &[]));
     running.output.next("up");
     let worker = running.worker().1;
     terminal.press(CTRL_Z);
@@ -101,9 +100,8 @@ fn ctrl_z_suspends_the_worker_and_cont_continues_it_even_below_pid_1() {
 
 #[test]
 fn ctrl_z_suspends_both_and_fg_continues_both() {
-    let worker = "trap 'echo on' CONT; echo up; while :; do sleep 0.1; done";
     let shell = ["python3", &fixture("job_shell.py")];
-    let (mut terminal, mut running) = Terminal::run(allcores(&["sh", "-c", worker]).through(&shell));
+    let (mut terminal, mut running) = Terminal::run(allcores_with("suspendable.py", &[]).through(&shell));
     running.output.next("up");
     let (worker, ours) = (running.worker().1, running.pid());
     for _ in 0..2 {
@@ -122,8 +120,7 @@ fn ctrl_z_suspends_both_and_fg_continues_both() {
 #[test]
 fn tstp_that_is_sent_to_us_suspends_both_too() {
     let shell = ["python3", &fixture("job_shell.py")];
-    let worker = "trap 'echo on' CONT; echo up; while :; do sleep 0.1; done";
-    let (mut terminal, mut running) = Terminal::run(allcores(&["sh", "-c", worker]).through(&shell));
+    let (mut terminal, mut running) = Terminal::run(allcores_with("suspendable.py", &[]).through(&shell));
     running.output.next("up");
     let worker = running.worker().1;
     running.send(libc::SIGTSTP);
@@ -135,4 +132,39 @@ fn tstp_that_is_sent_to_us_suspends_both_too() {
     running.send(libc::SIGTERM);
     running.output.next("job ended 143");
     assert!(!kernel::is_alive(worker) && !kernel::is_alive(ours));
+}
+
+#[test]
+fn a_replacement_has_the_terminal_too() {
+    let (mut terminal, mut running) =
+        as_pid_1(allcores(&["sleep", "1000"]).set("RESTART", "always").set("BACKOFF", "1ms..9ms"));
+    for _ in 0..3 {
+        let worker = running.worker().1;
+        until("the worker has the terminal", || (terminal.foreground() == worker).then_some(()));
+        terminal.press(CTRL_C);
+        assert_eq!(field(&running.log.next("worker died"), "signal"), "INT");
+    }
+}
+
+#[test]
+fn a_stop_ends_a_suspended_worker_without_waiting_for_the_timeout() {
+    let (mut terminal, mut running) = as_pid_1(allcores(&["sleep", "1000"]).set("STOP_TIMEOUT", "60s"));
+    let worker = running.worker().1;
+    until("the worker has the terminal", || (terminal.foreground() == worker).then_some(()));
+    terminal.press(CTRL_Z);
+    until("the worker is suspended", || is_suspended(worker).then_some(()));
+    let ended = running.stop();
+    assert_eq!(ended.code, Some(143), "{}", ended.log);
+    assert!(ended.after < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn a_job_in_the_background_leaves_the_terminal_alone() {
+    let shell = ["python3", &fixture("job_shell.py"), "background"];
+    let (terminal, mut running) = Terminal::run(allcores_with("signals.py", &[]).through(&shell));
+    running.output.next("up");
+    let (worker, ours) = (running.worker().1, running.pid());
+    assert!(![worker, ours].contains(&terminal.foreground()));
+    running.send(libc::SIGTERM);
+    running.output.next("job ended 0");
 }

@@ -62,6 +62,13 @@ fn without_sockets_there_is_no_word_of_them() {
 }
 
 #[test]
+fn web_concurrency_is_not_for_workers_when_we_have_followed_it() {
+    let output = |launch: crate::harness::Launch| launch.env("WEB_CONCURRENCY", "2").end().output;
+    assert!(!output(allcores(&["env"]).set("RESTART", "never")).contains("WEB_CONCURRENCY"));
+    assert!(output(allcores(&["env"]).set("WORKERS", "1")).contains("WEB_CONCURRENCY=2"));
+}
+
+#[test]
 fn listen_pid_is_each_workers_own_and_can_be_left_out() {
     private_network();
     let line = "echo $$ ${LISTEN_PID-none}";
