@@ -55,3 +55,11 @@ impl fmt::Display for Pid {
         self.0.fmt(f)
     }
 }
+
+/// An accepted connection that was not given away yet. Its descriptor is the system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// A listener that workers asked for. Its descriptor is the system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u32);

@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod cluster;
 pub mod config;
 pub mod exit;
 pub mod ids;

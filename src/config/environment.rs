@@ -15,16 +15,18 @@ pub struct Environment {
     pub unknown: Vec<String>,
     /// `WEB_CONCURRENCY`, when it has a value.
     pub web_concurrency: Option<OsString>,
+    /// Whether `NODE_CLUSTER_SCHED_POLICY` says `none`: Node's own way to ask for a shared socket.
+    pub wants_shared: bool,
     /// Sockets that were passed to this very process: their names, in order from descriptor 3.
     pub activation: Vec<String>,
     /// What workers inherit.
     pub inherited: Vec<(OsString, OsString)>,
 }
 
-/// Variables that spoke to us and must not speak to our workers: systemd's, about our own sockets and our own
-/// parent (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`).
-const OURS_ALONE: [&str; 6] =
-    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+/// Variables that spoke to us and must not speak to our workers: a Node parent's, and systemd's about our own sockets and our
+/// own parent (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`).
+const OURS_ALONE: [&str; 9] = [
+    "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// What an allcores above us told us as its worker. Our own workers are told anew.
 const OF_A_WORKER: [&str; 3] = ["WORKER", "SLOT", "GENERATION"];
@@ -43,6 +45,7 @@ impl Environment {
                 "LISTEN_FDS" => listen_fds = value.to_str().and_then(|text| text.parse::<usize>().ok()),
                 "LISTEN_PID" => listen_pid = value.to_str().and_then(|text| text.parse::<u32>().ok()),
                 "LISTEN_FDNAMES" => names = value.to_str().map(str::to_owned),
+                "NODE_CLUSTER_SCHED_POLICY" => sorted.wants_shared = value == "none",
                 "WEB_CONCURRENCY" if !value.is_empty() => sorted.web_concurrency = Some(value.clone()),
                 _ => {}
             }

@@ -12,6 +12,8 @@ words! {
     ModeChoice {
         /// Decide by the other settings.
         Auto = "auto",
+        /// We are the cluster primary of Node programs.
+        Cluster = "cluster",
         /// All workers share the sockets.
         Inherit = "inherit",
         /// Each slot has sockets of its own.
@@ -21,7 +23,22 @@ words! {
         /// No sockets.
         Plain = "plain",
     }
-    "auto, inherit, reuseport, ports or plain", "inherit"
+    "auto, cluster, inherit, reuseport, ports or plain", "inherit"
+}
+
+words! {
+    /// `BALANCE`: how connections reach the workers of a cluster.
+    Balance {
+        /// We hand each to the worker that has been free for longest.
+        RoundRobin = "round-robin",
+        /// We hand each to the worker that its client's address stands for.
+        SourceIp = "source-ip",
+        /// Each slot has a socket of its own, and the kernel spreads.
+        Kernel = "kernel",
+        /// All accept from one socket.
+        Shared = "shared",
+    }
+    "round-robin, source-ip, kernel or shared", "kernel"
 }
 
 words! {
@@ -163,17 +180,21 @@ impl Value for MaxFailures {
 pub enum Ready {
     /// As the mode has it.
     Auto,
+    /// A server of its listens, in `cluster`.
+    Listening,
+    /// It says so, in `cluster`.
+    Message,
     /// It is still alive after this time.
     Alive(Duration),
 }
 
 impl Value for Ready {
-    const EXPECTED: &'static str = "auto or alive:TIME";
+    const EXPECTED: &'static str = "auto, listening, message or alive:TIME";
     const EXAMPLE: &'static str = "alive:2s";
     fn read(text: &str) -> Result<Self, String> {
         match text.strip_prefix("alive:") {
             Some(time) => duration(time).map(Self::Alive),
-            None => one_of(text, &[("auto", Self::Auto)]),
+            None => one_of(text, &[("auto", Self::Auto), ("listening", Self::Listening), ("message", Self::Message)]),
         }
     }
 }

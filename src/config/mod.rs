@@ -14,13 +14,13 @@ pub mod value;
 
 pub use texts::Source;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cli::Invocation;
 use environment::Environment;
-use kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
+use kinds::{Balance, MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
 use settings::{Mistake, PREFIX, Settings, TABLE};
 use texts::Texts;
 use value::Tristate;
@@ -28,6 +28,8 @@ use value::Tristate;
 /// How workers get their connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// We are the cluster primary of Node programs.
+    Cluster,
     /// All workers share the sockets that we bound.
     Inherit,
     /// Each slot has sockets of its own, and the kernel spreads connections over them.
@@ -42,6 +44,7 @@ impl Mode {
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Cluster => "cluster",
             Self::Inherit => "inherit",
             Self::Reuseport => "reuseport",
             Self::Ports => "ports",
@@ -59,6 +62,26 @@ pub enum Restart {
     OnFailure,
     /// None.
     Never,
+}
+
+/// When a worker is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// When it has lived for this long.
+    Alive(Duration),
+    /// When it says so.
+    Word(Word),
+}
+
+/// What a worker says when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// That a server of its listens.
+    Listening,
+    /// `ready`.
+    Ready,
+    /// Either.
+    Any,
 }
 
 /// The cores that the container really has, and how we know.
@@ -123,8 +146,10 @@ pub struct Config {
     pub workers_why: String,
     /// Which deaths are followed by a new worker.
     pub restart: Restart,
-    /// How long a worker must live to be ready.
-    pub ready_after: Duration,
+    /// When a worker is ready.
+    pub ready: Readiness,
+    /// How connections reach the workers of a cluster.
+    pub balance: Balance,
     /// Whether workers are kept from gaining privileges.
     pub no_new_privs: bool,
     /// Whether the one worker of `plain` is to be the terminal's foreground.
@@ -148,7 +173,7 @@ impl Config {
         texts.complain(mistakes);
         let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
             || !environment.activation.is_empty();
-        let mode = mode(&settings, has_sockets);
+        let mode = mode(&settings, has_sockets, &invocation.command[0]);
         let (workers, workers_why) = workers(&settings, mode, surroundings.cores);
         texts.complain(misfits(&settings, mode, workers, has_sockets));
         let mut warnings: Vec<String> = environment.unknown.iter().map(|name| unknown(name)).collect();
@@ -166,6 +191,7 @@ impl Config {
                 mode.name()
             ));
         }
+        warnings.extend(wrapper(&invocation.command[0], mode));
         if texts.web_concurrency {
             // A worker that reads it too (gunicorn, uvicorn) would multiply the workers by themselves.
             environment.withhold("WEB_CONCURRENCY");
@@ -182,9 +208,16 @@ impl Config {
                 RestartChoice::OnFailure => Restart::OnFailure,
                 RestartChoice::Never => Restart::Never,
             },
-            ready_after: match settings.ready {
-                Ready::Auto => Duration::from_secs(1),
-                Ready::Alive(time) => time,
+            ready: match settings.ready {
+                Ready::Auto if mode == Mode::Cluster => Readiness::Word(Word::Any),
+                Ready::Auto => Readiness::Alive(Duration::from_secs(1)),
+                Ready::Alive(time) => Readiness::Alive(time),
+                Ready::Listening => Readiness::Word(Word::Listening),
+                Ready::Message => Readiness::Word(Word::Ready),
+            },
+            balance: match texts.source("balance") {
+                Source::Default if environment.wants_shared => Balance::Shared,
+                Source::Default | Source::Flag | Source::Environment | Source::WebConcurrency => settings.balance,
             },
             no_new_privs: match settings.no_new_privs {
                 Tristate::Auto => settings.user.is_some(),
@@ -201,8 +234,10 @@ impl Config {
     }
 }
 
-fn mode(settings: &Settings, has_sockets: bool) -> Mode {
+fn mode(settings: &Settings, has_sockets: bool, program: &OsStr) -> Mode {
     match settings.mode {
+        ModeChoice::Auto if base_name(program) == "node" => Mode::Cluster,
+        ModeChoice::Cluster => Mode::Cluster,
         ModeChoice::Auto if has_sockets => Mode::Inherit,
         ModeChoice::Auto if settings.first_port.is_some() => Mode::Ports,
         ModeChoice::Auto | ModeChoice::Plain => Mode::Plain,
@@ -212,8 +247,24 @@ fn mode(settings: &Settings, has_sockets: bool) -> Mode {
     }
 }
 
+fn base_name(program: &OsStr) -> &str {
+    Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// A word of advice for commands that put another process in front of the program: it would take the channel.
+fn wrapper(program: &OsStr, mode: Mode) -> Option<String> {
+    let name = base_name(program);
+    let is_wrapper = ["npm", "npx", "yarn", "yarnpkg", "pnpm", "pnpx"].contains(&name);
+    (is_wrapper && matches!(mode, Mode::Cluster | Mode::Plain)).then(|| {
+        format!("{name} puts another process in front of the program; write what it starts, like: allcores node server.js")
+    })
+}
+
 /// What each setting allows, but not all of them together.
 fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> Vec<Mistake> {
+    if matches!(settings.ready, Ready::Listening | Ready::Message) && mode != Mode::Cluster {
+        return vec![("ready", format!("in mode {} nobody says so", mode.name()))];
+    }
     let complaint = match mode {
         Mode::Inherit | Mode::Reuseport if !has_sockets => {
             ("listen", format!("mode {} needs sockets, and LISTEN names none", mode.name()))
@@ -225,7 +276,7 @@ fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> 
             }
             Some(_) => return Vec::new(),
         },
-        Mode::Inherit | Mode::Reuseport | Mode::Plain => return Vec::new(),
+        Mode::Cluster | Mode::Inherit | Mode::Reuseport | Mode::Plain => return Vec::new(),
     };
     vec![complaint]
 }

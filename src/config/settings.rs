@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::kinds::{
-    Addresses, Backlog, BackoffRange, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures, ModeChoice,
+    Addresses, Backlog, Balance, BackoffRange, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures, ModeChoice,
     Ready, RestartChoice, SignalChanges, Target, UserName, WorkerCount,
 };
 use super::value::{Patience, Switch, Tristate, Value};
@@ -109,8 +109,8 @@ settings! {
              that the container really has (affinity, cpuset and quota, rounded up), and 1 in `plain`. `WEB_CONCURRENCY` is honoured \
              when this is unset.";
         mode: ModeChoice = "auto",
-            "How workers get their connections: `inherit`, `reuseport`, `ports`, `plain`; `auto` is `inherit` with `LISTEN`, \
-             `ports` with `FIRST_PORT`, else `plain`.";
+            "How workers get their connections: `cluster`, `inherit`, `reuseport`, `ports`, `plain`; `auto` is `cluster` when COMMAND is \
+             `node`, else `inherit` with `LISTEN`, `ports` with `FIRST_PORT`, else `plain`.";
         listen: Option<Addresses> = "",
             "The sockets, separated by commas: `8080`, `0.0.0.0:8080`, `[::]:8080`, `tcp://…`, `udp://…`, \
              `unix:/run/app.sock?mode=0660`, `unix:@abstract`; a name may stand in front: `http=8080`. A bare port means dual-stack, or \
@@ -121,6 +121,10 @@ settings! {
             "Connections that may wait to be accepted; cut to `net.core.somaxconn` with a warning when that is smaller.";
         first_port: Option<u16> = "",
             "Mode `ports`: the worker in slot i gets `PORT` = this + i.";
+        balance: Balance = "round-robin",
+            "Mode `cluster`: `round-robin` (exactly even), `source-ip` (sticky by client address), `kernel` (each worker accepts from a \
+             socket of its own, the kernel spreads), `shared` (one accept queue for all). `NODE_CLUSTER_SCHED_POLICY=none` means \
+             `shared` when this is unset.";
     }
     "lifecycle" {
         restart: RestartChoice = "auto",
@@ -132,7 +136,10 @@ settings! {
         max_failures: MaxFailures = "5",
             "Give up when every slot has failed this often since it was last stable; `0` never gives up.";
         ready: Ready = "auto",
-            "When a worker is ready: `alive:TIME`, still alive after that time; `auto` is `alive:1s`.";
+            "When a worker is ready: `listening` (a server of its listens) or `message` (it says `ready`), both in `cluster`; `alive:TIME`, still \
+             alive after that time. `auto` is either of the first two in `cluster`, else `alive:1s`.";
+        ready_timeout: Duration = "60s",
+            "Not ready by then: the worker is stopped, and has failed; `0` waits for ever.";
         prestart: Option<String> = "",
             "A command run to its end by `/bin/sh -c` before the first worker, as allcores' own user; its failure is our exit code.";
     }
@@ -143,6 +150,8 @@ settings! {
             "What a worker is sent.";
         stop_timeout: Patience = "8s",
             "From the stop request, `DRAIN_DELAY` excluded, until what is left is killed; `0` kills at once, `off` waits for ever.";
+        stop_message: Switch = "off",
+            "Mode `cluster`: send the text `shutdown` first (PM2's convention).";
         exit_on_stop: ExitOnStop = "auto",
             "The exit code of a stop that was asked for: a number, `worker` (the last worker's own), or `auto`: 137 when something had to \
              be killed, else the worker's own in `plain`, else 0.";

@@ -72,6 +72,11 @@ impl Texts {
         }
     }
 
+    /// Where the text of a row came from.
+    pub fn source(&self, field: &str) -> Source {
+        self.rows[index(field)].1
+    }
+
     /// What was given, as variable and text.
     pub fn pairs(&self) -> Vec<(String, String)> {
         let given = TABLE.iter().zip(&self.rows).filter(|(_, (_, source))| *source != Source::Default);

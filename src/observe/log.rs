@@ -217,6 +217,13 @@ pub fn notice(notice: &Notice) {
         Notice::Ready { worker, slot, pid, after } => {
             info!(worker = worker.0, slot = slot.0, pid = pid.raw(), after = %short(*after), "worker ready");
         }
+        Notice::NotReady { worker, slot, pid, after } => warn!(
+            worker = worker.0,
+            slot = slot.0,
+            pid = pid.raw(),
+            after = %short(*after),
+            "worker is not ready in time: no server of its listens, or it is not the process that was started"
+        ),
         Notice::Died(death) => died(death),
         Notice::SpawnFailed { child: Child::Worker(worker), failure } => {
             error!(worker = worker.0, reason = %failure.reason, "worker cannot be started");
@@ -268,7 +275,7 @@ fn died(death: &Death) {
         };
     }
     match death.cause {
-        Cause::Crashed | Cause::Oom => line!(warn),
+        Cause::Crashed | Cause::Oom | Cause::ReadyTimeout => line!(warn),
         Cause::Exited | Cause::Stopped => line!(info),
     }
 }

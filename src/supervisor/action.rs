@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Child, SpawnFailure};
+use crate::cluster::Effect;
 use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
 use crate::ids::{Generation, Pid, Slot, WorkerId};
@@ -27,6 +28,8 @@ pub enum Action {
     SignalDescendants(Signal),
     /// Reap what there is to reap. Answered by `Exited` for each, and one `Reaped`.
     Reap,
+    /// Do what the primary of a cluster does. What answers it is a `Cluster` event.
+    Cluster(Effect),
     /// Make this process's group the terminal's foreground. No answer.
     GiveTerminal(Pid),
     /// Suspend ourselves, as the terminal's user asked. We are continued by CONT, which is a `Signalled`.
@@ -72,6 +75,8 @@ pub enum Cause {
     Exited,
     /// The kernel killed it because the container ran out of memory.
     Oom,
+    /// It was not ready in time, and we asked it to stop.
+    ReadyTimeout,
     /// We asked it to.
     Stopped,
 }
@@ -83,6 +88,7 @@ impl Cause {
             Self::Crashed => "crashed",
             Self::Exited => "exited",
             Self::Oom => "oom",
+            Self::ReadyTimeout => "ready-timeout",
             Self::Stopped => "stopped",
         }
     }
@@ -126,6 +132,17 @@ pub enum Notice {
         /// The process.
         pid: Pid,
         /// How long that took.
+        after: Duration,
+    },
+    /// A worker is not ready in time, and is stopped.
+    NotReady {
+        /// Who.
+        worker: WorkerId,
+        /// Where.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
+        /// How long it had.
         after: Duration,
     },
     /// A worker is gone.

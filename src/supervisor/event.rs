@@ -1,5 +1,6 @@
 //! Everything that can happen, in the past tense.
 
+use crate::cluster::Input;
 use crate::exit::{ExitStatus, NOT_EXECUTABLE, NOT_FOUND, SYSTEM};
 use crate::ids::{Pid, WorkerId};
 use crate::signal::Signal;
@@ -38,6 +39,9 @@ pub enum Event {
         /// Whether we have children that live.
         children_left: bool,
     },
+    /// Something happened to a worker's channel or to a listener of the cluster. A channel has been read to its end before
+    /// the `Exited` of its worker comes.
+    Cluster(Input),
     /// A child was suspended by a signal (only reported where a terminal makes it matter).
     Suspended {
         /// Who.

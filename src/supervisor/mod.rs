@@ -13,6 +13,7 @@
 
 pub mod action;
 pub mod backoff;
+mod cluster;
 pub mod event;
 pub mod requests;
 mod shutdown;
@@ -25,8 +26,9 @@ use backoff::{Backoff, Random};
 use event::{Child, Event, SpawnFailure, SpawnFailureKind};
 use shutdown::{Ending, Phase};
 use time::Time;
-use worker::{Process, State, Verdict, Worker};
+use worker::{End, Process, State, Verdict, Worker};
 
+use crate::cluster::Cluster;
 use crate::config::kinds::{Request, Target};
 use crate::config::{Config, Restart};
 use crate::exit::ExitStatus;
@@ -56,6 +58,8 @@ pub struct Supervisor {
     /// When we were first asked to stop.
     asked_at: Option<Time>,
     orphans: u64,
+    /// What we are to Node programs, in mode `cluster`.
+    cluster: Option<Cluster>,
     actions: Vec<Action>,
 }
 
@@ -63,6 +67,7 @@ impl Supervisor {
     /// A pool of which nothing runs yet. The seed decides the jitter.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
+            cluster: cluster::primary(&config),
             config,
             random: Random::new(seed),
             phase: Phase::Waiting,
@@ -89,6 +94,7 @@ impl Supervisor {
             Event::SpawnFailed { child, failure } => self.spawn_failed(now, child, failure),
             Event::Exited { pid, status, out_of_memory } => self.exited(now, pid, status, out_of_memory),
             Event::Reaped { children_left } => self.reaped(children_left),
+            Event::Cluster(input) => self.cluster_event(now, input),
             Event::Suspended { pid } => self.suspended(pid),
             Event::Signalled(signal) => self.signalled(now, signal),
             Event::DeadlineReached => self.deadline_reached(now),
@@ -99,7 +105,8 @@ impl Supervisor {
     /// When to come back, and why; `None` when only an event can change anything.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
         let workers = self.workers.iter().filter_map(Worker::deadline);
-        workers.chain(self.phase.deadline()).min_by_key(|(time, _)| *time)
+        let cluster = self.cluster.as_ref().and_then(Cluster::deadline).map(|time| (time, "a connection may be offered again"));
+        workers.chain(self.phase.deadline()).chain(cluster).min_by_key(|(time, _)| *time)
     }
 
     fn act(&mut self, action: Action) {
@@ -156,8 +163,11 @@ impl Supervisor {
                 let Some(index) = self.spawning(id) else { return };
                 self.executable = true;
                 let process = Process { worker: id, pid, born: now };
-                self.workers[index].spawned(process, self.config.ready_after);
                 let slot = self.workers[index].slot;
+                self.workers[index].spawned(process, self.awaits(now));
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.join(id, slot);
+                }
                 self.report(Notice::Started { worker: id, slot, pid });
             }
         }
@@ -291,9 +301,7 @@ impl Supervisor {
     fn become_ready(&mut self, now: Time, index: usize) {
         let worker = &mut self.workers[index];
         if let Some(process) = worker.become_ready(now) {
-            let slot = worker.slot;
-            let after = self.config.ready_after;
-            self.report(Notice::Ready { worker: process.worker, slot, pid: process.pid, after });
+            self.report_ready(now, index, process);
         }
     }
 
@@ -301,7 +309,9 @@ impl Supervisor {
         self.phase_deadline_reached(now);
         for index in 0..self.workers.len() {
             self.become_ready(now, index);
+            self.worker_deadline_reached(now, index);
         }
+        self.cluster_deadline_reached(now);
         if matches!(self.phase, Phase::Running) {
             self.spawn_next(now);
         }

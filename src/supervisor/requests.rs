@@ -13,6 +13,8 @@ pub enum Column {
     Plain,
     /// A pool behind sockets or ports.
     Pool,
+    /// A pool of Node programs.
+    Cluster,
 }
 
 impl Column {
@@ -21,6 +23,7 @@ impl Column {
         match config.mode {
             Mode::Plain if config.workers == 1 => Self::Single,
             Mode::Plain => Self::Plain,
+            Mode::Cluster => Self::Cluster,
             Mode::Inherit | Mode::Reuseport | Mode::Ports => Self::Pool,
         }
     }
@@ -32,17 +35,19 @@ pub fn default(signal: Signal, column: Column) -> Request {
         Signal::TERM | Signal::INT => Request::Stop,
         Signal::QUIT => match column {
             Column::Single => Request::Forward(signal),
-            Column::Plain | Column::Pool => Request::Stop,
+            Column::Plain | Column::Pool | Column::Cluster => Request::Stop,
         },
         // A terminal's resize must not stop Apache; a request to reload must not end a worker that does not know it.
         Signal::HUP | Signal::WINCH => match column {
             Column::Single | Column::Plain => Request::Forward(signal),
-            Column::Pool => Request::Ignore,
+            Column::Pool | Column::Cluster => Request::Ignore,
         },
         Signal::TSTP => match column {
             Column::Single => Request::Suspend,
-            Column::Plain | Column::Pool => Request::Ignore,
+            Column::Plain | Column::Pool | Column::Cluster => Request::Ignore,
         },
+        // It opens Node's debugger.
+        Signal::USR1 if column == Column::Cluster => Request::Ignore,
         // About our own children, pipes, timers and the terminal's other jobs: none of a worker's business.
         Signal::CHLD
         | Signal::PIPE

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Supervisor;
 use super::action::{Action, Notice};
 use super::time::Time;
-use super::worker::State;
+use super::worker::{State, Why};
 use crate::config::kinds::{ExitOnStop, Target};
 use crate::config::value::Patience;
 use crate::config::{Mode, Restart};
@@ -163,12 +163,8 @@ impl Supervisor {
         if kill_at == Some(now) {
             return self.insist(now);
         }
-        let (signal, target) = (self.config.settings.stop_signal, self.config.settings.forward);
         for index in 0..self.workers.len() {
-            if let Some(process) = self.workers[index].state.process() {
-                self.workers[index].state = State::Stopping { process };
-                self.act(Action::Signal { pid: process.pid, signal, target });
-            }
+            self.retire(now, index);
         }
         if let Some(pid) = self.suspended.take() {
             // A signal waits for as long as its process is suspended.
@@ -237,7 +233,7 @@ impl Supervisor {
         for index in 0..self.workers.len() {
             if let Some(process) = self.workers[index].state.process() {
                 let (worker, pid, slot) = (process.worker, process.pid, self.workers[index].slot);
-                self.workers[index].state = State::Killed { process };
+                self.workers[index].state = State::Killed { process, why: Why::End };
                 self.report(Notice::Killing { worker, slot, pid });
                 self.act(Action::Signal { pid, signal: Signal::KILL, target: Target::Process });
             }
@@ -284,7 +280,7 @@ impl Supervisor {
                 ExitOnStop::Auto if killed => exit::KILLED,
                 ExitOnStop::Auto => match self.config.mode {
                     Mode::Plain => workers_own,
-                    Mode::Inherit | Mode::Reuseport | Mode::Ports => 0,
+                    Mode::Cluster | Mode::Inherit | Mode::Reuseport | Mode::Ports => 0,
                 },
             },
             Ending::Finished => self.lasting_failure().map_or(0, |status| status.code()),

@@ -40,8 +40,8 @@ pub enum State {
     Starting {
         /// The process.
         process: Process,
-        /// When it will be, if it lives.
-        ready_at: Time,
+        /// What it takes.
+        awaits: Awaits,
     },
     /// Running and ready.
     Ready {
@@ -50,18 +50,61 @@ pub enum State {
         /// Since when.
         since: Time,
     },
-    /// Running, and was asked to stop.
+    /// Running, out of rotation: it finishes taking what it was just offered.
+    Settling {
+        /// The process.
+        process: Process,
+        /// When it is asked to leave.
+        until: Time,
+    },
+    /// Running, and was asked through its channel to leave.
+    Leaving {
+        /// The process.
+        process: Process,
+        /// When it is sent the stop signal at the latest; `None` is never.
+        signal_at: Option<Time>,
+    },
+    /// Running, and was sent the stop signal.
     Stopping {
         /// The process.
         process: Process,
+        /// Why.
+        why: Why,
+        /// When it is killed, if the end of us all is not sooner.
+        kill_at: Option<Time>,
     },
     /// Was killed, but not reaped yet.
     Killed {
         /// The process.
         process: Process,
+        /// Why.
+        why: Why,
     },
     /// No process, and none will follow.
     Finished,
+}
+
+/// What a worker that was started must come to, to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// This moment, alive.
+    Moment(Time),
+    /// Its own word, by this time if there is one.
+    Word {
+        /// When patience is over.
+        until: Option<Time>,
+    },
+}
+
+/// Why a worker was sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// We end.
+    End,
+    /// It was not ready in time.
+    NotReady,
+    /// Its channel has ended, and so it is no worker any more; since when it had been ready.
+    Mute(Option<Time>),
 }
 
 impl State {
@@ -71,6 +114,7 @@ impl State {
             Self::Resting { .. } => "resting",
             Self::Spawning { .. } | Self::Starting { .. } => "starting",
             Self::Ready { .. } => "ready",
+            Self::Settling { .. } | Self::Leaving { .. } => "draining",
             Self::Stopping { .. } | Self::Killed { .. } => "stopping",
             Self::Finished => "finished",
         }
@@ -81,8 +125,10 @@ impl State {
         match self {
             Self::Starting { process, .. }
             | Self::Ready { process, .. }
-            | Self::Stopping { process }
-            | Self::Killed { process } => Some(*process),
+            | Self::Settling { process, .. }
+            | Self::Leaving { process, .. }
+            | Self::Stopping { process, .. }
+            | Self::Killed { process, .. } => Some(*process),
             Self::Resting { .. } | Self::Spawning { .. } | Self::Finished => None,
         }
     }
@@ -122,74 +168,120 @@ impl Worker {
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
         match self.state {
             State::Resting { until } => Some((until, "a worker is due")),
-            State::Starting { ready_at, .. } => Some((ready_at, "a worker becomes ready")),
-            State::Spawning { .. }
-            | State::Ready { .. }
-            | State::Stopping { .. }
-            | State::Killed { .. }
-            | State::Finished => None,
+            State::Starting { awaits: Awaits::Moment(time), .. } => Some((time, "a worker becomes ready")),
+            State::Starting { awaits: Awaits::Word { until }, .. } => until.map(|time| (time, "a worker is not ready in time")),
+            State::Settling { until, .. } => Some((until, "a worker is out of rotation")),
+            State::Leaving { signal_at, .. } => signal_at.map(|time| (time, "a worker does not leave")),
+            State::Stopping { kill_at, .. } => kill_at.map(|time| (time, "a worker does not stop")),
+            State::Spawning { .. } | State::Ready { .. } | State::Killed { .. } | State::Finished => None,
         }
     }
 
     /// It is running.
-    pub fn spawned(&mut self, process: Process, ready_after: Duration) {
+    pub fn spawned(&mut self, process: Process, awaits: Awaits) {
         self.starts += 1;
-        self.state = State::Starting { process, ready_at: process.born + ready_after };
+        self.state = State::Starting { process, awaits };
     }
 
     /// Makes it ready if it has lived long enough. Gives the process if this made it so.
     pub fn become_ready(&mut self, now: Time) -> Option<Process> {
         match self.state {
-            State::Starting { process, ready_at } if ready_at <= now => {
-                self.state = State::Ready { process, since: ready_at };
+            State::Starting { process, awaits: Awaits::Moment(time) } if time <= now => {
+                self.state = State::Ready { process, since: time };
                 Some(process)
             }
             State::Starting { .. }
             | State::Resting { .. }
             | State::Spawning { .. }
             | State::Ready { .. }
+            | State::Settling { .. }
+            | State::Leaving { .. }
             | State::Stopping { .. }
             | State::Killed { .. }
             | State::Finished => None,
         }
     }
 
-    /// Its process was reaped. The caller says what state follows; until then it has none.
-    pub fn died(
-        &mut self,
-        now: Time,
-        status: ExitStatus,
-        oom: bool,
-        stable_after: Duration,
-    ) -> Option<(Death, Verdict)> {
-        self.become_ready(now);
-        let process = self.state.process()?;
-        let asked = matches!(self.state, State::Stopping { .. } | State::Killed { .. });
-        let cause = match status {
-            _ if asked => Cause::Stopped,
-            ExitStatus::Code(0) => Cause::Exited,
-            ExitStatus::Signal { signal: Signal::KILL, .. } if oom => Cause::Oom,
-            ExitStatus::Code(_) | ExitStatus::Signal { .. } => Cause::Crashed,
-        };
-        let verdict = self.verdict(now, status, stable_after);
-        self.state = State::Finished;
-        let age = now - process.born;
-        Some((
-            Death { worker: process.worker, slot: self.slot, pid: process.pid, age, status, cause },
-            verdict,
-        ))
-    }
-
-    fn verdict(&self, now: Time, status: ExitStatus, stable_after: Duration) -> Verdict {
+    /// It said that it is ready. Gives the process if this made it so.
+    pub fn said_ready(&mut self, now: Time) -> Option<Process> {
         match self.state {
-            State::Ready { since, .. } if now - since >= stable_after => Verdict::Clean,
-            State::Ready { .. } if status.is_success() => Verdict::EndedEarly,
-            State::Ready { .. } | State::Starting { .. } => Verdict::Failed,
+            State::Starting { process, .. } => {
+                self.state = State::Ready { process, since: now };
+                Some(process)
+            }
             State::Resting { .. }
             | State::Spawning { .. }
+            | State::Ready { .. }
+            | State::Settling { .. }
+            | State::Leaving { .. }
             | State::Stopping { .. }
             | State::Killed { .. }
-            | State::Finished => Verdict::Clean,
+            | State::Finished => None,
         }
     }
+
+    /// Since when it has been ready, if it is.
+    pub fn ready_since(&self) -> Option<Time> {
+        match self.state {
+            State::Ready { since, .. } => Some(since),
+            State::Stopping { why: Why::Mute(since), .. } | State::Killed { why: Why::Mute(since), .. } => since,
+            State::Resting { .. }
+            | State::Spawning { .. }
+            | State::Starting { .. }
+            | State::Settling { .. }
+            | State::Leaving { .. }
+            | State::Stopping { .. }
+            | State::Killed { .. }
+            | State::Finished => None,
+        }
+    }
+
+    /// Why it is to end, if somebody wants it to.
+    fn why(&self) -> Option<Why> {
+        match self.state {
+            State::Settling { .. } | State::Leaving { .. } => Some(Why::End),
+            State::Stopping { why, .. } | State::Killed { why, .. } => Some(why),
+            State::Resting { .. }
+            | State::Spawning { .. }
+            | State::Starting { .. }
+            | State::Ready { .. }
+            | State::Finished => None,
+        }
+    }
+
+    /// Its process was reaped. The caller says what state follows; until then it has none.
+    pub fn died(&mut self, now: Time, end: End, stable_after: Duration) -> Option<(Death, Verdict)> {
+        self.become_ready(now);
+        let process = self.state.process()?;
+        let cause = match (self.why(), end.status) {
+            (Some(Why::End), _) => Cause::Stopped,
+            (Some(Why::NotReady), _) => Cause::ReadyTimeout,
+            (_, ExitStatus::Code(0)) => Cause::Exited,
+            (_, ExitStatus::Signal { signal: Signal::KILL, .. }) if end.out_of_memory => Cause::Oom,
+            (_, ExitStatus::Code(_) | ExitStatus::Signal { .. }) => Cause::Crashed,
+        };
+        let stable = self.ready_since().is_some_and(|since| now - since >= stable_after);
+        let verdict = match cause {
+            Cause::Stopped => Verdict::Clean,
+            Cause::ReadyTimeout => Verdict::Failed,
+            _ if stable => Verdict::Clean,
+            Cause::Exited if end.wished && self.ready_since().is_some() => Verdict::EndedEarly,
+            Cause::Exited | Cause::Crashed | Cause::Oom => Verdict::Failed,
+        };
+        self.state = State::Finished;
+        let age = now - process.born;
+        let status = end.status;
+        Some((Death { worker: process.worker, slot: self.slot, pid: process.pid, age, status, cause }, verdict))
+    }
+}
+
+/// The end of a worker's process.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Whether the kernel may have killed it for want of memory.
+    pub out_of_memory: bool,
+    /// Whether code 0 is a wish to end: in a cluster it is also what Node says when its channel is gone.
+    pub wished: bool,
 }

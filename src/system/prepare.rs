@@ -78,7 +78,7 @@ fn no_descriptor(error: io::Error) -> StartError {
 /// The sockets of each slot: one set for all, or in `reuseport` a set for each.
 pub fn bind(config: &Config, passed: Vec<Listener>) -> Result<Vec<Vec<Listener>>, StartError> {
     let reuseport = match config.mode {
-        Mode::Inherit => false,
+        Mode::Cluster | Mode::Inherit => false,
         Mode::Reuseport => true,
         Mode::Ports | Mode::Plain => return Ok(Vec::new()),
     };

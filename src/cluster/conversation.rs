@@ -1,0 +1,92 @@
+//! What is open between us and one worker: numbers, handles that it has not acknowledged, offers that it has not answered.
+//!
+//! Decides what an answer belongs to. An answer to nothing means nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::frame::{Splitter, TooLong};
+use crate::ids::{ListenerId, Slot};
+
+/// One worker's side of the channel, as we know it.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    /// Its place in the pool.
+    pub slot: Slot,
+    /// Listeners that it has, by the name that it calls them.
+    pub listeners: BTreeMap<String, ListenerId>,
+    /// Whether it was taken out of rotation: it gets nothing new.
+    pub retired: bool,
+    /// Whether its end is one that somebody wished: we said `disconnect`, or it said that it leaves.
+    pub wished_to_leave: bool,
+    splitter: Splitter,
+    next_seq: u64,
+    /// Handles that were sent and neither acknowledged nor refused, in order: the offer's number, or a listener.
+    handles: VecDeque<Option<u64>>,
+    /// Offers that were not answered, by number.
+    offers: BTreeMap<u64, ListenerId>,
+    /// Descriptors that came and belong to no message yet.
+    descriptors: u32,
+}
+
+impl Conversation {
+    /// A channel on which nothing was said yet.
+    pub fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            listeners: BTreeMap::new(),
+            retired: false,
+            wished_to_leave: false,
+            splitter: Splitter::default(),
+            next_seq: 0,
+            handles: VecDeque::new(),
+            offers: BTreeMap::new(),
+            descriptors: 0,
+        }
+    }
+
+    /// The lines that are complete with what came now.
+    pub fn split(&mut self, bytes: &[u8], descriptors: u32) -> Result<Vec<Vec<u8>>, TooLong> {
+        self.descriptors = self.descriptors.saturating_add(descriptors);
+        self.splitter.split(bytes)
+    }
+
+    /// The number of our next message.
+    pub fn next_seq(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    /// A listener's handle is sent.
+    pub fn sent_listener(&mut self) {
+        self.handles.push_back(None);
+    }
+
+    /// A connection is offered, under this number.
+    pub fn offered(&mut self, seq: u64, listener: ListenerId) {
+        self.handles.push_back(Some(seq));
+        self.offers.insert(seq, listener);
+    }
+
+    /// The oldest handle came.
+    pub fn acknowledged(&mut self) {
+        self.handles.pop_front();
+    }
+
+    /// The oldest handle was lost on the way: the listener whose offer it was.
+    pub fn refused(&mut self) -> Option<ListenerId> {
+        let seq = self.handles.pop_front()??;
+        self.offers.remove(&seq)
+    }
+
+    /// An offer is answered: whose it was.
+    pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+        self.offers.remove(&ack)
+    }
+
+    /// A message of the worker's says that a handle comes with it: whether one did.
+    pub fn take_descriptor(&mut self) -> bool {
+        let came = self.descriptors > 0;
+        self.descriptors = self.descriptors.saturating_sub(1);
+        came
+    }
+}

@@ -1,0 +1,495 @@
+//! Speaks Node's cluster protocol, the primary's side: values in, values out.
+//!
+//! The wire is Node's own and not documented by it; what is here was read in `lib/internal/cluster/` and
+//! `lib/internal/child_process.js`, and run against Node 18 to 26. One conversation per worker, one listener per name that workers
+//! call it by, one balancer per listener. No descriptor, clock or system call: descriptors have numbers here, and time is an
+//! argument.
+//!
+//! The law: an accepted connection is acknowledged once or closed once. One that was offered to a worker that died, declined or
+//! could not receive it is offered to another.
+
+pub mod balancer;
+pub mod conversation;
+pub mod frame;
+pub mod listener;
+pub mod message;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
+use crate::supervisor::time::Time;
+use balancer::{Balancer, Choice, Move};
+use conversation::Conversation;
+use listener::{Errno, IN_USE, Place};
+use message::{FromWorker, HandleType, Query, SockName};
+
+/// What happened to channels and listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A worker wrote to its channel; so many descriptors came along, which are closed already.
+    Read {
+        /// Who.
+        worker: WorkerId,
+        /// What; lines may begin and end anywhere.
+        bytes: Vec<u8>,
+        /// How many descriptors.
+        descriptors: u32,
+    },
+    /// A worker's channel has been read to its end.
+    Ended(WorkerId),
+    /// Answers [`Effect::Bind`]. The name is there for the internet's sockets.
+    Bound {
+        /// Which.
+        listener: ListenerId,
+        /// The socket's name, or what was wrong.
+        result: Result<Option<SockName>, Errno>,
+    },
+    /// Connections wait at a listener.
+    Readable(ListenerId),
+    /// Answers [`Effect::Accept`], for each connection.
+    Accepted {
+        /// Where.
+        listener: ListenerId,
+        /// Which.
+        connection: ConnectionId,
+        /// Whence; nothing for a UNIX socket.
+        peer: Option<IpAddr>,
+    },
+    /// Answers the same, after the last connection.
+    AcceptedAll {
+        /// Where.
+        listener: ListenerId,
+        /// Whether no more wait.
+        drained: bool,
+    },
+}
+
+/// What goes along with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handle {
+    /// Nothing.
+    None,
+    /// A connection, of which we keep a copy until it is closed.
+    Connection(ConnectionId),
+    /// A listener.
+    Listener(ListenerId),
+}
+
+/// What is to be done.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write a line to a worker's channel.
+    Send {
+        /// To whom.
+        worker: WorkerId,
+        /// The line, its end included.
+        line: String,
+        /// What goes along.
+        handle: Handle,
+    },
+    /// Bind a socket. Answered by [`Input::Bound`].
+    Bind {
+        /// Its number from now on.
+        listener: ListenerId,
+        /// Where.
+        place: Place,
+        /// The queue's length that was asked for.
+        backlog: u32,
+        /// How its connections reach workers.
+        sharing: Sharing,
+    },
+    /// Accept so many connections, or as many as there are. Answered by [`Input::Accepted`] and [`Input::AcceptedAll`].
+    Accept {
+        /// Where.
+        listener: ListenerId,
+        /// How many at the most.
+        most: usize,
+    },
+    /// Close our copy of a connection.
+    Close(ConnectionId),
+    /// A server of the worker's listens.
+    Listening(WorkerId),
+    /// The worker's program says that it is ready.
+    SaidReady(WorkerId),
+    /// The worker broke the protocol: its channel is to be ended.
+    EndChannel {
+        /// Whose.
+        worker: WorkerId,
+        /// What it did.
+        reason: &'static str,
+    },
+}
+
+/// How connections reach workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// We accept, and hand each connection over.
+    HandOver(Choice),
+    /// Workers accept from one socket.
+    OneForAll,
+    /// Workers accept from a socket of their slot's own.
+    OnePerSlot,
+}
+
+/// Where a socket is on its way to be one.
+#[derive(Clone, Debug)]
+enum Socket {
+    /// It is being bound; these have asked for it, under these numbers.
+    Binding(Vec<(WorkerId, u64)>),
+    /// It is bound, and has this name.
+    Bound(Option<SockName>),
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    key: String,
+    /// The key as JSON.
+    quoted: String,
+    /// Whose alone it is, when every slot has one.
+    slot: Option<Slot>,
+    kind: HandleType,
+    sharing: Sharing,
+    socket: Socket,
+    /// What the first worker's server shares with the others.
+    data: Value,
+    balancer: Balancer,
+}
+
+/// The primary.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    sharing: Sharing,
+    workers: BTreeMap<WorkerId, Conversation>,
+    /// Workers whose channel has ended, and whose process has not been reaped: whether they wished to leave.
+    ended: BTreeMap<WorkerId, bool>,
+    listeners: BTreeMap<ListenerId, Listener>,
+    next_listener: ListenerId,
+    effects: Vec<Effect>,
+}
+
+impl Cluster {
+    /// Nobody and nothing yet.
+    pub fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            workers: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_listener: ListenerId(0),
+            effects: Vec::new(),
+        }
+    }
+
+    /// A worker was started; its channel is open.
+    pub fn join(&mut self, worker: WorkerId, slot: Slot) {
+        self.workers.insert(worker, Conversation::new(slot));
+    }
+
+    /// What follows from what happened.
+    pub fn handle(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Read { worker, bytes, descriptors } => self.read(now, worker, &bytes, descriptors),
+            Input::Ended(worker) => self.ended(worker),
+            Input::Bound { listener, result } => self.bound(listener, result),
+            Input::Readable(listener) => self.with_balancer(listener, Balancer::readable),
+            Input::Accepted { listener, connection, peer } => {
+                self.with_balancer(listener, |balancer| balancer.accepted(connection, peer));
+            }
+            Input::AcceptedAll { listener, drained } => {
+                self.with_balancer(listener, |balancer| balancer.accepted_all(drained));
+            }
+        }
+        self.pump(now)
+    }
+
+    /// A deadline of ours has come.
+    pub fn deadline_reached(&mut self, now: Time) -> Vec<Effect> {
+        self.pump(now)
+    }
+
+    /// When something that waits may go on.
+    pub fn deadline(&self) -> Option<Time> {
+        self.listeners.values().filter_map(|listener| listener.balancer.deadline()).min()
+    }
+
+    /// Takes a worker out of rotation: it is offered nothing any more.
+    pub fn retire(&mut self, worker: WorkerId) {
+        if let Some(conversation) = self.workers.get_mut(&worker) {
+            conversation.retired = true;
+            for listener in self.listeners.values_mut() {
+                listener.balancer.retire(worker);
+            }
+        }
+    }
+
+    /// Asks a worker to leave. Whether there is a channel to ask through.
+    pub fn disconnect(&mut self, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+        if let Some(conversation) = self.workers.get_mut(&worker) {
+            conversation.wished_to_leave = true;
+            let line = message::disconnect(conversation.next_seq());
+            if shutdown_first {
+                self.send(worker, message::SHUTDOWN.to_owned(), Handle::None);
+            }
+            self.send(worker, line, Handle::None);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// A worker's channel is still open.
+    pub fn is_open(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker)
+    }
+
+    /// A worker's process is gone, and so is what we remembered of it: whether it said that it leaves, or was told to.
+    pub fn reaped(&mut self, worker: WorkerId) -> bool {
+        self.ended.remove(&worker).is_some_and(|wished_to_leave| wished_to_leave)
+    }
+
+    /// Connections that are accepted and nobody has.
+    pub fn waiting(&self) -> usize {
+        self.listeners.values().map(|listener| listener.balancer.waiting()).sum()
+    }
+
+    fn with_balancer(&mut self, listener: ListenerId, act: impl FnOnce(&mut Balancer)) {
+        if let Some(listener) = self.listeners.get_mut(&listener) {
+            act(&mut listener.balancer);
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
+        self.effects.push(Effect::Send { worker, line, handle });
+    }
+
+    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: u32) {
+        let Some(conversation) = self.workers.get_mut(&worker) else { return };
+        let Ok(lines) = conversation.split(bytes, descriptors) else {
+            return self.effects.push(Effect::EndChannel { worker, reason: "a line longer than 8 MiB" });
+        };
+        for line in lines {
+            match FromWorker::read(&line) {
+                Ok(message) => self.received(now, worker, message),
+                Err(message::NotJson) => {
+                    return self.effects.push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, now: Time, worker: WorkerId, message: FromWorker) {
+        let Some(conversation) = self.workers.get_mut(&worker) else { return };
+        match message {
+            FromWorker::Online | FromWorker::Other => {}
+            FromWorker::Ack => conversation.acknowledged(),
+            FromWorker::Nack => {
+                if let Some(listener) = conversation.refused() {
+                    self.with_balancer(listener, |balancer| balancer.refused(worker, now));
+                }
+            }
+            FromWorker::Answer { ack, accepted } => {
+                if let Some(listener) = conversation.answered(ack) {
+                    self.answered(now, worker, listener, accepted);
+                }
+            }
+            FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
+            FromWorker::Listening => self.effects.push(Effect::Listening(worker)),
+            FromWorker::SaidReady => self.effects.push(Effect::SaidReady(worker)),
+            FromWorker::Close { key } => {
+                if let Some(listener) = conversation.listeners.remove(&key) {
+                    self.with_balancer(listener, |balancer| balancer.retire(worker));
+                }
+            }
+            FromWorker::ExitedAfterDisconnect { seq } => {
+                conversation.wished_to_leave = true;
+                let line = message::acknowledge(conversation.next_seq(), seq);
+                self.retire(worker);
+                self.send(worker, line, Handle::None);
+            }
+            FromWorker::Handle => {
+                let came = conversation.take_descriptor();
+                self.send(worker, message::handle_answer(came), Handle::None);
+            }
+            FromWorker::SocketNotifyClose { key } => {
+                self.send(worker, message::socket_all_closed(&key), Handle::None);
+            }
+            FromWorker::SocketGetCount { key } => self.send(worker, message::socket_count(&key), Handle::None),
+        }
+    }
+
+    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
+        let Some(listener) = self.listeners.get_mut(&listener) else { return };
+        if accepted {
+            let mut moves = Vec::new();
+            listener.balancer.taken(worker, &mut moves);
+            self.effects.extend(moves.iter().filter_map(|step| match step {
+                Move::Close(connection) => Some(Effect::Close(*connection)),
+                Move::Offer(..) | Move::Accept(_) => None,
+            }));
+        } else {
+            listener.balancer.declined(worker, now);
+        }
+    }
+
+    /// A worker asks for a listener.
+    fn asked(&mut self, worker: WorkerId, seq: u64, query: &Query) {
+        let Some(conversation) = self.workers.get(&worker) else { return };
+        if conversation.retired {
+            // It is about to close what it would get.
+            return;
+        }
+        let (slot, key) = (conversation.slot, query.key());
+        let place = match query.place() {
+            Ok(_) if conversation.listeners.contains_key(&key) => return self.reply_error(worker, seq, &key, IN_USE),
+            Ok(place) => place,
+            Err(errno) => return self.reply_error(worker, seq, &key, errno),
+        };
+        // UDP has no connections to hand over.
+        let sharing = match (place.handle_type(), self.sharing) {
+            (HandleType::DatagramNative, _) => Sharing::OneForAll,
+            (HandleType::Native, sharing) => sharing,
+        };
+        // A path, an abstract name and a socket of LISTEN exist once.
+        let sharing = match (&place, sharing) {
+            (Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), Sharing::OnePerSlot) => Sharing::OneForAll,
+            (Place::Tcp(_) | Place::Udp { .. } | Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), sharing) => sharing,
+        };
+        let slot = (sharing == Sharing::OnePerSlot).then_some(slot);
+        let same = self.listeners.iter_mut().find(|(_, listener)| listener.key == key && listener.slot == slot);
+        if let Some((id, listener)) = same {
+            let id = *id;
+            match &mut listener.socket {
+                Socket::Binding(askers) => askers.push((worker, seq)),
+                Socket::Bound(_) => self.give(worker, seq, id),
+            }
+            return;
+        }
+        let port = self.listeners.values().find(|listener| listener.key == key).and_then(Listener::port);
+        let id = self.next_listener;
+        self.next_listener = ListenerId(id.0 + 1);
+        let choice = match sharing {
+            Sharing::HandOver(choice) => choice,
+            Sharing::OneForAll | Sharing::OnePerSlot => Choice::RoundRobin,
+        };
+        let listener = Listener {
+            quoted: Value::String(key.clone()).to_string(),
+            key,
+            slot,
+            kind: place.handle_type(),
+            sharing,
+            socket: Socket::Binding(vec![(worker, seq)]),
+            data: query.data.clone(),
+            balancer: Balancer::new(choice),
+        };
+        self.listeners.insert(id, listener);
+        let place = match port {
+            Some(port) => place.at_port(port),
+            None => place,
+        };
+        self.effects.push(Effect::Bind { listener: id, place, backlog: query.backlog(), sharing });
+    }
+
+    fn bound(&mut self, id: ListenerId, result: Result<Option<SockName>, Errno>) {
+        let Some(listener) = self.listeners.get_mut(&id) else { return };
+        let socket = match &result {
+            Ok(name) => Socket::Bound(name.clone()),
+            Err(_) => Socket::Binding(Vec::new()),
+        };
+        let Socket::Binding(askers) = std::mem::replace(&mut listener.socket, socket) else { return };
+        match result {
+            Ok(_) => askers.into_iter().for_each(|(worker, seq)| self.give(worker, seq, id)),
+            Err(errno) => {
+                let key = listener.key.clone();
+                self.listeners.remove(&id);
+                askers.into_iter().for_each(|(worker, seq)| self.reply_error(worker, seq, &key, errno));
+            }
+        }
+    }
+
+    /// Replies to a query with a listener that is bound.
+    fn give(&mut self, worker: WorkerId, ack: u64, id: ListenerId) {
+        let (Some(conversation), Some(listener)) = (self.workers.get_mut(&worker), self.listeners.get_mut(&id)) else {
+            return;
+        };
+        conversation.listeners.insert(listener.key.clone(), id);
+        let seq = conversation.next_seq();
+        let (key, data) = (&listener.key, &listener.data);
+        let effect = match listener.sharing {
+            Sharing::HandOver(_) => {
+                listener.balancer.join(worker);
+                let name = listener.name();
+                let line = message::reply(seq, ack, key, 0, data, name);
+                Effect::Send { worker, line, handle: Handle::None }
+            }
+            Sharing::OneForAll | Sharing::OnePerSlot => {
+                conversation.sent_listener();
+                let reply = message::reply(seq, ack, key, 0, data, None);
+                let line = message::with_handle(listener.kind, &reply);
+                Effect::Send { worker, line, handle: Handle::Listener(id) }
+            }
+        };
+        self.effects.push(effect);
+    }
+
+    fn reply_error(&mut self, worker: WorkerId, ack: u64, key: &str, Errno(errno): Errno) {
+        if let Some(conversation) = self.workers.get_mut(&worker) {
+            let line = message::reply(conversation.next_seq(), ack, key, errno, &Value::Null, None);
+            self.send(worker, line, Handle::None);
+        }
+    }
+
+    /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
+    fn ended(&mut self, worker: WorkerId) {
+        let Some(conversation) = self.workers.remove(&worker) else { return };
+        self.ended.insert(worker, conversation.wished_to_leave);
+        let mut moves = Vec::new();
+        for listener in self.listeners.values_mut() {
+            listener.balancer.lose(worker, &mut moves);
+            if let Socket::Binding(askers) = &mut listener.socket {
+                askers.retain(|(asker, _)| *asker != worker);
+            }
+        }
+        self.effects.extend(moves.iter().filter_map(|step| match step {
+            Move::Close(connection) => Some(Effect::Close(*connection)),
+            Move::Offer(..) | Move::Accept(_) => None,
+        }));
+    }
+
+    /// Brings together who is free and who waits, and gives everything that is to be done.
+    fn pump(&mut self, now: Time) -> Vec<Effect> {
+        let mut moves = Vec::new();
+        for (id, listener) in &mut self.listeners {
+            listener.balancer.pump(now, &mut moves);
+            for step in moves.drain(..) {
+                let effect = match step {
+                    Move::Offer(worker, connection) => {
+                        let Some(conversation) = self.workers.get_mut(&worker) else { continue };
+                        let seq = conversation.next_seq();
+                        conversation.offered(seq, *id);
+                        let line = message::newconn(seq, &listener.quoted);
+                        Effect::Send { worker, line, handle: Handle::Connection(connection) }
+                    }
+                    Move::Accept(most) => Effect::Accept { listener: *id, most },
+                    Move::Close(connection) => Effect::Close(connection),
+                };
+                self.effects.push(effect);
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+}
+
+impl Listener {
+    fn name(&self) -> Option<&SockName> {
+        match &self.socket {
+            Socket::Bound(name) => name.as_ref(),
+            Socket::Binding(_) => None,
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.name().map(|name| name.port)
+    }
+}
