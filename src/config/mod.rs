@@ -9,7 +9,10 @@ pub mod environment;
 pub mod kinds;
 pub mod report;
 pub mod settings;
+mod texts;
 pub mod value;
+
+pub use texts::Source;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,7 +22,8 @@ use cli::Invocation;
 use environment::Environment;
 use kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
 use settings::{Mistake, PREFIX, Settings, TABLE};
-use value::{Tristate, Value};
+use texts::Texts;
+use value::Tristate;
 
 /// How workers get their connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,19 +108,6 @@ pub struct Invalid {
     pub termination_log: Option<PathBuf>,
 }
 
-/// Where the text of a setting came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The command line.
-    Flag,
-    /// The environment.
-    Environment,
-    /// `WEB_CONCURRENCY`.
-    WebConcurrency,
-    /// The table.
-    Default,
-}
-
 /// Everything that was asked for, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -154,21 +145,12 @@ impl Config {
         let mut environment = Environment::sort(surroundings.environment, surroundings.pid);
         let mut texts = Texts::gather(&invocation.flags, &environment);
         let (settings, mistakes) = settings::read(texts.pairs());
-        texts.problems.extend(
-            mistakes
-                .into_iter()
-                .map(|(field, complaint)| texts.problem(field, complaint))
-                .collect::<Vec<_>>(),
-        );
-
+        texts.complain(mistakes);
         let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
             || !environment.activation.is_empty();
         let mode = mode(&settings, has_sockets);
         let (workers, workers_why) = workers(&settings, mode, surroundings.cores);
-        let misfits = misfits(&settings, mode, workers, has_sockets);
-        texts.problems.extend(
-            misfits.into_iter().map(|(field, complaint)| texts.problem(field, complaint)).collect::<Vec<_>>(),
-        );
+        texts.complain(misfits(&settings, mode, workers, has_sockets));
         let mut warnings: Vec<String> = environment.unknown.iter().map(|name| unknown(name)).collect();
         if !texts.problems.is_empty() {
             return Err(Invalid {
@@ -294,76 +276,83 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The text of every setting, from wherever it came.
-struct Texts {
-    rows: Vec<(String, Source)>,
-    problems: Vec<Problem>,
-    web_concurrency: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Texts {
-    /// A flag wins over the environment, and the environment over the default.
-    fn gather(flags: &[(&'static str, OsString)], environment: &Environment) -> Self {
-        let rows = TABLE.iter().map(|row| (row.default.to_owned(), Source::Default)).collect();
-        let mut texts = Self { rows, problems: Vec::new(), web_concurrency: false };
-        if let Some(count) = &environment.web_concurrency {
-            texts.set("workers", count, Source::WebConcurrency);
-            texts.web_concurrency = true;
-        }
-        for (variable, value) in &environment.settings {
-            let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
-            if let Some(row) = TABLE.iter().find(|row| row.field.eq_ignore_ascii_case(rest)) {
-                texts.set(row.field, value, Source::Environment);
-            }
-        }
-        for (field, value) in flags {
-            texts.set(field, value, Source::Flag);
-        }
-        texts.web_concurrency = texts.rows.iter().any(|(_, source)| *source == Source::WebConcurrency);
-        texts
+    fn config(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> Result<Config, Invalid> {
+        let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let cores = || Cores { count: 3, why: "3 cores allowed".to_owned() };
+        let invocation = Invocation { flags, command: vec!["app".into()] };
+        Config::new(invocation, Surroundings { environment, pid: 7, cores, terminal: true })
     }
 
-    fn set(&mut self, field: &str, value: &OsString, source: Source) {
-        let index = index(field);
-        let Some(text) = value.to_str() else {
-            let mut problem = self.problem(field, "it is not UTF-8".to_owned());
-            problem.value = value.to_string_lossy().into_owned();
-            self.problems.push(problem);
-            return;
-        };
-        match &mut self.rows[index] {
-            // -l is repeatable: each adds its sockets.
-            (listen, Source::Flag) if field == "listen" && source == Source::Flag => {
-                listen.push(',');
-                listen.push_str(text);
-            }
-            row if text.is_empty() => *row = (TABLE[index].default.to_owned(), Source::Default),
-            row => *row = (text.to_owned(), source),
+    fn summary(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> (Mode, u16, Restart) {
+        let config = config(flags, environment).unwrap();
+        (config.mode, config.workers, config.restart)
+    }
+
+    #[test]
+    fn what_is_not_said_follows_from_what_is() {
+        let (listen, pool) = (("listen", "80"), (Mode::Inherit, 3, Restart::Always));
+        assert_eq!(summary(&[], &[]), (Mode::Plain, 1, Restart::Never));
+        assert_eq!(summary(&[("workers", "2")], &[]), (Mode::Plain, 2, Restart::Always));
+        assert_eq!(summary(&[listen], &[]), pool);
+        assert_eq!(summary(&[], &[("LISTEN_FDS", "1"), ("LISTEN_PID", "7")]), pool);
+        assert_eq!(summary(&[("first_port", "9000")], &[]), (Mode::Ports, 3, Restart::Always));
+        assert_eq!(
+            summary(&[listen, ("mode", "reuseport"), ("workers", "50%")], &[]),
+            (Mode::Reuseport, 2, Restart::Always)
+        );
+        assert_eq!(
+            summary(&[listen, ("workers", "1"), ("restart", "on-failure")], &[]),
+            (Mode::Inherit, 1, Restart::OnFailure)
+        );
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_a_variable_over_web_concurrency() {
+        let concurrency = ("WEB_CONCURRENCY", "5");
+        assert_eq!(summary(&[], &[concurrency]).1, 5);
+        assert_eq!(summary(&[], &[("ALLCORES_WORKERS", "4"), concurrency]).1, 4);
+        assert_eq!(summary(&[("workers", "2")], &[("ALLCORES_WORKERS", "4"), concurrency]).1, 2);
+        let names = |config: Config| config.environment.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert!(names(config(&[], &[concurrency]).unwrap()).is_empty(), "a worker would multiply itself");
+        assert_eq!(names(config(&[("workers", "2")], &[concurrency]).unwrap()), ["WEB_CONCURRENCY"]);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_all_that_it_takes_to_mend_it() {
+        let invalid = config(
+            &[("backlog", "none")],
+            &[("ALLCORES_MODE", "ports"), ("WEB_CONCURRENCY", "x"), ("ALLCORES_BAKCOFF", "1s")],
+        );
+        let told = report::invalid(&invalid.unwrap_err());
+        for part in [
+            "3 settings are wrong",
+            "ALLCORES_BACKLOG=\"none\": expected a number from 1 to 65535; for example ALLCORES_BACKLOG=1024",
+            "WEB_CONCURRENCY=\"x\": expected auto, a number",
+            "ALLCORES_FIRST_PORT=\"\": mode ports needs it; expected a port from 1 to 65535",
+            "warning: ALLCORES_BAKCOFF is no setting and is not used; did you mean ALLCORES_BACKOFF?",
+        ] {
+            assert!(told.contains(part), "{part} is not in:\n{told}");
         }
     }
 
-    fn pairs(&self) -> Vec<(String, String)> {
-        let given = TABLE.iter().zip(&self.rows).filter(|(_, (_, source))| *source != Source::Default);
-        given.map(|(row, (text, _))| (row.variable(), text.clone())).collect()
-    }
-
-    fn problem(&self, field: &str, complaint: String) -> Problem {
-        let row = TABLE[index(field)];
-        let (text, source) = &self.rows[index(field)];
-        let (variable, expected) = match source {
-            Source::WebConcurrency => ("WEB_CONCURRENCY".to_owned(), WorkerCount::EXPECTED),
-            Source::Flag | Source::Environment | Source::Default => (row.variable(), row.expected),
-        };
-        Problem {
-            variable,
-            value: text.clone(),
-            complaint,
-            expected: expected.to_owned(),
-            example: row.example.to_owned(),
+    #[test]
+    fn what_does_not_fit_together_is_told() {
+        for flags in [
+            &[("mode", "inherit")][..],
+            &[("mode", "reuseport")],
+            &[("mode", "ports")],
+            &[("first_port", "65534"), ("workers", "3")],
+        ] {
+            assert!(config(flags, &[]).is_err(), "{flags:?}");
         }
+        assert!(
+            config(&[("mode", "plain"), ("listen", "80")], &[])
+                .is_ok_and(|config| !config.warnings.is_empty())
+        );
     }
-}
-
-fn index(field: &str) -> usize {
-    TABLE.iter().position(|row| row.field == field).unwrap_or(0)
 }

@@ -69,6 +69,7 @@ impl Server {
 /// The story that every server is told: one by one and then all at once its workers are killed while clients ask, and
 /// in the end it is asked to stop while they still do.
 fn survives(server: &Server) {
+    installed();
     let mut pool = Pool::start(server);
     pool.wait_until_serving(server.workers);
 

@@ -137,6 +137,7 @@ fn children(pid: i32) -> Vec<i32> {
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
+/// A number of a line of the log.
 fn number(line: &str, name: &str) -> Option<u64> {
     field(line, name)?.parse().ok()
 }

@@ -60,8 +60,10 @@ fn a_descendant_that_ignores_term_is_killed_at_the_timeout_too() {
 
 #[test]
 fn descendants_are_asked_after_the_workers_are_gone() {
-    let worker = "setsid sh -c 'trap \"echo descendant; exit\" TERM; echo up; while :; do sleep 0.1; done' &
-                  trap 'sleep 0.5; echo worker; exit' TERM; while :; do sleep 0.1; done";
+    // The worker is ready for its TERM before anybody can say that it is up.
+    let worker = "trap 'sleep 0.5; echo worker; exit' TERM
+                  setsid sh -c 'trap \"echo descendant; exit\" TERM; echo up; while :; do sleep 0.1; done' &
+                  while :; do sleep 0.1; done";
     let (ended, took) = stop_when_up(allcores_sh(worker).set("STOP_TIMEOUT", "60s"));
     assert_eq!(ended.output, "up\nworker\ndescendant", "{}", ended.log);
     assert!(took < Duration::from_secs(1) + PROMPT, "{took:?}");
