@@ -351,9 +351,14 @@ impl Supervisor {
             .workers
             .iter()
             .any(|worker| worker.state.process().is_some_and(|process| process.pid == pid));
-        if ours && self.config.terminal {
-            self.suspended = Some(pid);
-            self.act(Action::Suspend);
+        if !ours || !self.config.terminal {
+            return;
         }
+        if matches!(self.phase, Phase::Stopping(_)) {
+            // What it was sent waits for as long as it is suspended.
+            return self.act(Action::Signal { pid, signal: Signal::CONT, target: Target::Group });
+        }
+        self.suspended = Some(pid);
+        self.act(Action::Suspend);
     }
 }

@@ -90,7 +90,8 @@ impl Performer {
             listen_pid: false,
             sockets: Vec::new(),
             core: None,
-            traits: Traits::default(),
+            // It may ask its questions before the worker has the terminal.
+            traits: Traits { foreground: self.worker_traits.foreground, ..Traits::default() },
         }
     }
 

@@ -70,10 +70,20 @@ impl AsRawFd for Signals {
     }
 }
 
-/// Lets every signal through. Safe to call between fork and exec.
+/// Lets every signal through, right before an exec. Safe to call between fork and exec.
+///
+/// Our parent stands still until that exec. A key of the terminal that suspended us here would suspend it for ever, so it
+/// is passed over; the exec makes its signal's handler the default again.
 pub fn unblock_all() -> io::Result<()> {
+    for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+        let handler = pass_over as *const () as libc::sighandler_t;
+        // SAFETY: the handler touches nothing, and is this process's alone.
+        unsafe { libc::signal(signal.number(), handler) };
+    }
     set_mask(0)
 }
+
+extern "C" fn pass_over(_: libc::c_int) {}
 
 fn set_mask(set: u64) -> io::Result<()> {
     let none = std::ptr::null_mut::<u64>();

@@ -60,3 +60,24 @@ fn a_pool_is_not_suspended() {
              0 2 is suspended",
     );
 }
+
+#[test]
+fn who_is_suspended_while_we_stop_is_continued() {
+    let mut story = Story::new(&[]);
+    story.begin();
+    story.chapter();
+    // Both signals come at once: the request is dealt with before the child's change of state is known.
+    story.signal("TERM");
+    story.is_suspended(2);
+    story.is_killed(2, "TERM");
+    story.went(
+        "
+             0 TERM
+               - TERM to 2
+             0 2 is suspended
+               - CONT to group 2
+             0 2 ends: killed by TERM
+               - worker 1 stopped
+               - exit 143: stopped as asked",
+    );
+}

@@ -28,19 +28,6 @@ pub fn wait_for_end_of(child: u32) {
     }
 }
 
-/// Limits a process's open files, and gives what the limit was.
-pub fn limit_open_files(pid: i32, files: libc::rlim_t) -> libc::rlim_t {
-    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structures are ours; the kernel fills in the one and reads the other.
-    unsafe {
-        let none = std::ptr::null();
-        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, none, &raw mut before), 0);
-        let limit = libc::rlimit { rlim_cur: files, ..before };
-        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()), 0);
-    }
-    before.rlim_cur
-}
-
 /// Gives this thread, and what it starts, a network of its own, so that every test may have port 8080.
 pub fn private_network() {
     // SAFETY: system calls on values of ours; the descriptor is new and closed by its owner.
@@ -51,7 +38,7 @@ pub fn private_network() {
         request.ifr_name[0] = b'l' as libc::c_char;
         request.ifr_name[1] = b'o' as libc::c_char;
         request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-        let result = libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request);
+        let result = libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw mut request);
         assert_eq!(result, 0, "lo: {}", std::io::Error::last_os_error());
     }
 }

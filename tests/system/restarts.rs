@@ -159,23 +159,6 @@ fn a_command_that_disappears_is_a_failure_with_a_rest_and_comes_back() {
 }
 
 #[test]
-fn a_want_of_descriptors_is_waited_out() {
-    let mut running =
-        allcores_sh("echo up; exec sleep 1000").set("WORKERS", "2").set("BACKOFF", "10ms..50ms").start();
-    running.output.next_of(2, "up");
-    let ours = running.pid();
-    let limit = |files: libc::rlim_t| kernel::limit_open_files(ours, files);
-    let before = limit(3);
-    send(running.worker().1, libc::SIGKILL);
-    let line = running.log.next("worker cannot be started");
-    assert!(line.contains("the system has no room"), "{line}");
-    limit(before);
-    running.output.next("up");
-    let ended = running.stop();
-    assert!(ended.log.contains("stopped as asked"), "{}", ended.log);
-}
-
-#[test]
 fn code_0_too_soon_is_no_failure_but_waits_a_little() {
     let mut running = allcores_sh("sleep 0.05; exit 0")
         .set("WORKERS", "2")

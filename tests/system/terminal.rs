@@ -168,3 +168,16 @@ fn a_job_in_the_background_leaves_the_terminal_alone() {
     running.send(libc::SIGTERM);
     running.output.next("job ended 0");
 }
+
+#[test]
+fn a_key_that_comes_before_the_workers_exec_suspends_nobody_for_ever() {
+    let slow = ["-e", "trace=prctl", "-e", "inject=prctl:delay_exit=1s"];
+    let strace = ["setsid", "--ctty", "strace", "-f", "-qq", "-o", "/dev/null"];
+    let launch = allcores_with("suspendable.py", &[]).through(&[&strace[..], &slow].concat());
+    let (mut terminal, mut running) = Terminal::run(launch);
+    let child = until("a child that is still allcores", || running.below().first().copied());
+    until("the child has the terminal", || (terminal.foreground() == child).then_some(()));
+    terminal.press(CTRL_Z);
+    running.output.next("up");
+    assert_eq!(running.stop().code, Some(143));
+}
