@@ -18,6 +18,8 @@ const ASIDE: Duration = Duration::from_millis(500);
 /// How long a connection waits that every worker has declined; doubled each time.
 const DECLINED_FIRST: Duration = Duration::from_millis(10);
 const DECLINED_LONGEST: Duration = Duration::from_millis(250);
+/// How soon a failure to accept is tried again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Most connections that wait, accepted, for a worker.
 pub const MOST_WAITING: usize = 1024;
 
@@ -28,6 +30,17 @@ pub enum Choice {
     RoundRobin,
     /// Always the same for one client's address, while the workers are the same.
     SourceIp,
+}
+
+/// What is left in the kernel after connections were accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Perhaps more.
+    More,
+    /// Nothing, until the listener is readable again.
+    Nothing,
+    /// Accepting failed for want of descriptors or memory; nobody will say when there is room again.
+    Unknown,
 }
 
 /// What is to be done.
@@ -71,6 +84,7 @@ pub struct Balancer {
     /// Whether the kernel may have connections that we did not accept.
     readable: bool,
     accepting: bool,
+    accept_not_before: Time,
 }
 
 impl Balancer {
@@ -83,6 +97,7 @@ impl Balancer {
             waiting: VecDeque::new(),
             readable: false,
             accepting: false,
+            accept_not_before: Time::default(),
         }
     }
 
@@ -107,7 +122,9 @@ impl Balancer {
     /// A worker is gone. What it was offered and did not answer is somebody else's.
     pub fn lose(&mut self, worker: WorkerId, moves: &mut Vec<Move>) {
         self.free.retain(|free| *free != worker);
-        let Some(mut offered) = self.members.remove(&worker).and_then(|member| member.offered) else { return };
+        let Some(mut offered) = self.members.remove(&worker).and_then(|member| member.offered) else {
+            return;
+        };
         offered.deaths += 1;
         if offered.deaths >= DEATHS {
             moves.push(Move::Close(offered.connection));
@@ -128,10 +145,14 @@ impl Balancer {
         self.waiting.push_back(Waiting { connection, peer, deaths, declined_by, pause, not_before });
     }
 
-    /// What was asked to be accepted was; whether the kernel has none left.
-    pub fn accepted_all(&mut self, drained: bool) {
+    /// What was asked to be accepted was.
+    pub fn accepted_all(&mut self, rest: Rest, now: Time) {
         self.accepting = false;
-        self.readable &= !drained;
+        match rest {
+            Rest::More => {}
+            Rest::Nothing => self.readable = false,
+            Rest::Unknown => self.accept_not_before = now + ACCEPT_AGAIN,
+        }
     }
 
     /// The worker took what it was offered.
@@ -178,9 +199,11 @@ impl Balancer {
         if self.waiting.is_empty() && !self.readable {
             return None;
         }
-        let workers = self.free.iter().filter_map(|worker| self.members.get(worker)).map(|member| member.not_before);
+        let workers =
+            self.free.iter().filter_map(|worker| self.members.get(worker)).map(|member| member.not_before);
         let connections = self.waiting.iter().map(|waiting| waiting.not_before);
-        workers.chain(connections).filter(|time| *time > Time::default()).min()
+        let accepting = std::iter::once(self.accept_not_before);
+        workers.chain(connections).chain(accepting).filter(|time| *time > Time::default()).min()
     }
 
     /// Brings together who is free and who waits.
@@ -221,7 +244,10 @@ impl Balancer {
             Choice::SourceIp if self.free.is_empty() => 0,
             Choice::SourceIp => MOST_WAITING.saturating_sub(self.waiting.len()).min(64),
         };
-        if self.readable && !self.accepting && room > 0 {
+        if self.accept_not_before <= now {
+            self.accept_not_before = Time::default();
+        }
+        if self.readable && !self.accepting && room > 0 && self.accept_not_before == Time::default() {
             self.accepting = true;
             moves.push(Move::Accept(room));
         }
@@ -234,7 +260,8 @@ impl Balancer {
             Choice::RoundRobin => return None,
             Choice::SourceIp => waiting.peer?,
         };
-        let candidates = self.members.iter().filter(|(id, member)| !member.retired && !waiting.declined_by.contains(id));
+        let candidates =
+            self.members.iter().filter(|(id, member)| !member.retired && !waiting.declined_by.contains(id));
         candidates.map(|(id, _)| *id).max_by_key(|id| weight(peer, *id))
     }
 
@@ -256,6 +283,8 @@ fn weight(peer: IpAddr, worker: WorkerId) -> u64 {
         IpAddr::V6(address) => address.octets(),
     };
     let bytes = octets.into_iter().chain(worker.0.to_le_bytes());
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let hash = bytes.fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
     (hash ^ (hash >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }

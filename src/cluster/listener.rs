@@ -70,8 +70,12 @@ impl Query {
         let flags = self.flags.unwrap_or(0);
         let host = |is_ipv4| Host { address: self.address.clone(), port, is_ipv4, ipv6_only: flags & 1 != 0 };
         match &self.address_type {
-            Value::String(kind) if kind == "udp4" => Ok(Place::Udp { host: host(true), shared: flags & 4 != 0 }),
-            Value::String(kind) if kind == "udp6" => Ok(Place::Udp { host: host(false), shared: flags & 4 != 0 }),
+            Value::String(kind) if kind == "udp4" => {
+                Ok(Place::Udp { host: host(true), shared: flags & 4 != 0 })
+            }
+            Value::String(kind) if kind == "udp6" => {
+                Ok(Place::Udp { host: host(false), shared: flags & 4 != 0 })
+            }
             // Without a host Node says 4, and means every address of either family.
             Value::Number(_) | Value::Null => Ok(Place::Tcp(host(false))),
             Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => Err(INVALID),
@@ -103,7 +107,10 @@ impl Query {
 
     /// The queue's length that the program asked for; 511 is Node's own.
     pub fn backlog(&self) -> u32 {
-        self.backlog.and_then(|backlog| u32::try_from(backlog).ok()).filter(|backlog| *backlog > 0).unwrap_or(511)
+        self.backlog
+            .and_then(|backlog| u32::try_from(backlog).ok())
+            .filter(|backlog| *backlog > 0)
+            .unwrap_or(511)
     }
 }
 

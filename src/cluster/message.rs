@@ -140,7 +140,9 @@ impl FromWorker {
             Some("NODE_HANDLE_ACK") => Self::Ack,
             Some("NODE_HANDLE_NACK") => Self::Nack,
             Some("NODE_HANDLE") => Self::Handle,
-            Some("NODE_SOCKET_NOTIFY_CLOSE") => Self::SocketNotifyClose { key: envelope.key.unwrap_or_default() },
+            Some("NODE_SOCKET_NOTIFY_CLOSE") => {
+                Self::SocketNotifyClose { key: envelope.key.unwrap_or_default() }
+            }
             Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: envelope.key.unwrap_or_default() },
             Some(_) | None => Self::Other,
         })

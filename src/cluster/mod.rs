@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
-use balancer::{Balancer, Choice, Move};
+use balancer::{Balancer, Choice, Move, Rest};
 use conversation::Conversation;
 use listener::{Errno, IN_USE, Place};
 use message::{FromWorker, HandleType, Query, SockName};
@@ -62,8 +62,8 @@ pub enum Input {
     AcceptedAll {
         /// Where.
         listener: ListenerId,
-        /// Whether no more wait.
-        drained: bool,
+        /// Whether more wait.
+        rest: Rest,
     },
 }
 
@@ -199,8 +199,8 @@ impl Cluster {
             Input::Accepted { listener, connection, peer } => {
                 self.with_balancer(listener, |balancer| balancer.accepted(connection, peer));
             }
-            Input::AcceptedAll { listener, drained } => {
-                self.with_balancer(listener, |balancer| balancer.accepted_all(drained));
+            Input::AcceptedAll { listener, rest } => {
+                self.with_balancer(listener, |balancer| balancer.accepted_all(rest, now));
             }
         }
         self.pump(now)
@@ -273,7 +273,9 @@ impl Cluster {
             match FromWorker::read(&line) {
                 Ok(message) => self.received(now, worker, message),
                 Err(message::NotJson) => {
-                    return self.effects.push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
+                    return self
+                        .effects
+                        .push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
                 }
             }
         }
@@ -315,7 +317,9 @@ impl Cluster {
             FromWorker::SocketNotifyClose { key } => {
                 self.send(worker, message::socket_all_closed(&key), Handle::None);
             }
-            FromWorker::SocketGetCount { key } => self.send(worker, message::socket_count(&key), Handle::None),
+            FromWorker::SocketGetCount { key } => {
+                self.send(worker, message::socket_count(&key), Handle::None)
+            }
         }
     }
 
@@ -342,7 +346,9 @@ impl Cluster {
         }
         let (slot, key) = (conversation.slot, query.key());
         let place = match query.place() {
-            Ok(_) if conversation.listeners.contains_key(&key) => return self.reply_error(worker, seq, &key, IN_USE),
+            Ok(_) if conversation.listeners.contains_key(&key) => {
+                return self.reply_error(worker, seq, &key, IN_USE);
+            }
             Ok(place) => place,
             Err(errno) => return self.reply_error(worker, seq, &key, errno),
         };
@@ -353,11 +359,21 @@ impl Cluster {
         };
         // A path, an abstract name and a socket of LISTEN exist once.
         let sharing = match (&place, sharing) {
-            (Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), Sharing::OnePerSlot) => Sharing::OneForAll,
-            (Place::Tcp(_) | Place::Udp { .. } | Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), sharing) => sharing,
+            (Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), Sharing::OnePerSlot) => {
+                Sharing::OneForAll
+            }
+            (
+                Place::Tcp(_)
+                | Place::Udp { .. }
+                | Place::Path { .. }
+                | Place::Abstract(_)
+                | Place::Passed(_),
+                sharing,
+            ) => sharing,
         };
         let slot = (sharing == Sharing::OnePerSlot).then_some(slot);
-        let same = self.listeners.iter_mut().find(|(_, listener)| listener.key == key && listener.slot == slot);
+        let same =
+            self.listeners.iter_mut().find(|(_, listener)| listener.key == key && listener.slot == slot);
         if let Some((id, listener)) = same {
             let id = *id;
             match &mut listener.socket {
@@ -410,7 +426,9 @@ impl Cluster {
 
     /// Replies to a query with a listener that is bound.
     fn give(&mut self, worker: WorkerId, ack: u64, id: ListenerId) {
-        let (Some(conversation), Some(listener)) = (self.workers.get_mut(&worker), self.listeners.get_mut(&id)) else {
+        let (Some(conversation), Some(listener)) =
+            (self.workers.get_mut(&worker), self.listeners.get_mut(&id))
+        else {
             return;
         };
         conversation.listeners.insert(listener.key.clone(), id);

@@ -26,7 +26,16 @@ pub struct Environment {
 /// Variables that spoke to us and must not speak to our workers: a Node parent's, and systemd's about our own sockets and our
 /// own parent (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`).
 const OURS_ALONE: [&str; 9] = [
-    "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NODE_UNIQUE_ID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
 
 /// What an allcores above us told us as its worker. Our own workers are told anew.
 const OF_A_WORKER: [&str; 3] = ["WORKER", "SLOT", "GENERATION"];

@@ -194,7 +194,10 @@ impl Value for Ready {
     fn read(text: &str) -> Result<Self, String> {
         match text.strip_prefix("alive:") {
             Some(time) => duration(time).map(Self::Alive),
-            None => one_of(text, &[("auto", Self::Auto), ("listening", Self::Listening), ("message", Self::Message)]),
+            None => one_of(
+                text,
+                &[("auto", Self::Auto), ("listening", Self::Listening), ("message", Self::Message)],
+            ),
         }
     }
 }

@@ -217,7 +217,9 @@ impl Config {
             },
             balance: match texts.source("balance") {
                 Source::Default if environment.wants_shared => Balance::Shared,
-                Source::Default | Source::Flag | Source::Environment | Source::WebConcurrency => settings.balance,
+                Source::Default | Source::Flag | Source::Environment | Source::WebConcurrency => {
+                    settings.balance
+                }
             },
             no_new_privs: match settings.no_new_privs {
                 Tristate::Auto => settings.user.is_some(),

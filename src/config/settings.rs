@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::kinds::{
-    Addresses, Backlog, Balance, BackoffRange, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures, ModeChoice,
-    Ready, RestartChoice, SignalChanges, Target, UserName, WorkerCount,
+    Addresses, Backlog, BackoffRange, Balance, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures,
+    ModeChoice, Ready, RestartChoice, SignalChanges, Target, UserName, WorkerCount,
 };
 use super::value::{Patience, Switch, Tristate, Value};
 use crate::signal::Signal;

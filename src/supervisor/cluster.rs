@@ -81,7 +81,9 @@ impl Supervisor {
     }
 
     fn index_of(&self, id: WorkerId) -> Option<usize> {
-        self.workers.iter().position(|worker| worker.state.process().is_some_and(|process| process.worker == id))
+        self.workers
+            .iter()
+            .position(|worker| worker.state.process().is_some_and(|process| process.worker == id))
     }
 
     fn said(&mut self, now: Time, worker: WorkerId, word: Word) {
@@ -97,7 +99,12 @@ impl Supervisor {
 
     pub(super) fn report_ready(&mut self, now: Time, index: usize, process: Process) {
         let slot = self.workers[index].slot;
-        self.report(Notice::Ready { worker: process.worker, slot, pid: process.pid, after: now - process.born });
+        self.report(Notice::Ready {
+            worker: process.worker,
+            slot,
+            pid: process.pid,
+            after: now - process.born,
+        });
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.
@@ -134,7 +141,9 @@ impl Supervisor {
                 let since = self.workers[index].ready_since();
                 self.send_stop_signal(index, process, Why::Mute(since), self.kill_at(now));
             }
-            State::Settling { .. } | State::Leaving { .. } => self.send_stop_signal(index, process, Why::End, None),
+            State::Settling { .. } | State::Leaving { .. } => {
+                self.send_stop_signal(index, process, Why::End, None)
+            }
             State::Stopping { .. }
             | State::Killed { .. }
             | State::Resting { .. }
@@ -189,7 +198,9 @@ impl Supervisor {
             Patience::Forever => None,
         };
         self.workers[index].state = State::Leaving { process, signal_at };
-        if let Some(effects) = self.cluster.as_mut().map(|cluster| cluster.disconnect(process.worker, shutdown_first)) {
+        if let Some(effects) =
+            self.cluster.as_mut().map(|cluster| cluster.disconnect(process.worker, shutdown_first))
+        {
             self.perform_effects(now, effects);
         }
     }

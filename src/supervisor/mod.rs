@@ -105,7 +105,11 @@ impl Supervisor {
     /// When to come back, and why; `None` when only an event can change anything.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
         let workers = self.workers.iter().filter_map(Worker::deadline);
-        let cluster = self.cluster.as_ref().and_then(Cluster::deadline).map(|time| (time, "a connection may be offered again"));
+        let cluster = self
+            .cluster
+            .as_ref()
+            .and_then(Cluster::deadline)
+            .map(|time| (time, "a connection may be offered again"));
         workers.chain(self.phase.deadline()).chain(cluster).min_by_key(|(time, _)| *time)
     }
 
@@ -164,7 +168,8 @@ impl Supervisor {
                 self.executable = true;
                 let process = Process { worker: id, pid, born: now };
                 let slot = self.workers[index].slot;
-                self.workers[index].spawned(process, self.awaits(now));
+                let awaits = self.awaits(now);
+                self.workers[index].spawned(process, awaits);
                 if let Some(cluster) = &mut self.cluster {
                     cluster.join(id, slot);
                 }
@@ -231,10 +236,8 @@ impl Supervisor {
 
     fn worker_died(&mut self, now: Time, index: usize, status: ExitStatus, out_of_memory: bool) {
         let stable_after = self.config.settings.stable_after;
-        let Some((death, verdict)) = self.workers[index].died(now, status, out_of_memory, stable_after)
-        else {
-            return;
-        };
+        let end = End { status, out_of_memory, wished: self.wished_to_leave(index) };
+        let Some((death, verdict)) = self.workers[index].died(now, end, stable_after) else { return };
         self.last_end = Some(status);
         if !status.is_success() {
             self.first_failure.get_or_insert(status);

@@ -169,7 +169,9 @@ impl Worker {
         match self.state {
             State::Resting { until } => Some((until, "a worker is due")),
             State::Starting { awaits: Awaits::Moment(time), .. } => Some((time, "a worker becomes ready")),
-            State::Starting { awaits: Awaits::Word { until }, .. } => until.map(|time| (time, "a worker is not ready in time")),
+            State::Starting { awaits: Awaits::Word { until }, .. } => {
+                until.map(|time| (time, "a worker is not ready in time"))
+            }
             State::Settling { until, .. } => Some((until, "a worker is out of rotation")),
             State::Leaving { signal_at, .. } => signal_at.map(|time| (time, "a worker does not leave")),
             State::Stopping { kill_at, .. } => kill_at.map(|time| (time, "a worker does not stop")),
@@ -224,7 +226,9 @@ impl Worker {
     pub fn ready_since(&self) -> Option<Time> {
         match self.state {
             State::Ready { since, .. } => Some(since),
-            State::Stopping { why: Why::Mute(since), .. } | State::Killed { why: Why::Mute(since), .. } => since,
+            State::Stopping { why: Why::Mute(since), .. } | State::Killed { why: Why::Mute(since), .. } => {
+                since
+            }
             State::Resting { .. }
             | State::Spawning { .. }
             | State::Starting { .. }
@@ -271,7 +275,10 @@ impl Worker {
         self.state = State::Finished;
         let age = now - process.born;
         let status = end.status;
-        Some((Death { worker: process.worker, slot: self.slot, pid: process.pid, age, status, cause }, verdict))
+        Some((
+            Death { worker: process.worker, slot: self.slot, pid: process.pid, age, status, cause },
+            verdict,
+        ))
     }
 }
 

@@ -2,19 +2,23 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod bind;
 pub mod cgroup;
+mod channel;
 mod child;
 mod clock;
 mod descendants;
 mod descriptors;
 mod perform;
 mod prepare;
+mod primary;
 mod process;
 pub mod signals;
 mod socket;
 pub mod terminal;
 mod user;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -29,12 +33,13 @@ use crate::exit::Exit;
 use crate::observe::log;
 use crate::signal::Signal;
 use crate::supervisor::Supervisor;
-use crate::supervisor::action::Action;
-use crate::supervisor::event::Event;
+use crate::supervisor::action::{Action, Spawn};
+use crate::supervisor::event::{Child, Event};
 use cgroup::OutOfMemory;
 use clock::Clock;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
+use primary::{Primary, Source};
 use process::Wait;
 use signals::Signals;
 use socket::Listener;
@@ -47,6 +52,7 @@ const REAP_BATCH: usize = 512;
 pub struct System {
     supervisor: Supervisor,
     performer: Performer,
+    primary: Option<Primary>,
     signals: Signals,
     poll: Poll,
     clock: Clock,
@@ -66,6 +72,7 @@ impl System {
         poll.registry()
             .register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)
             .map_err(|error| failed("signals cannot be watched", error))?;
+        let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
         {
@@ -73,6 +80,7 @@ impl System {
         }
         Ok(Self {
             performer: Performer::new(config, traits, cgroup::allowed_cores(), sockets),
+            primary,
             signals,
             poll,
             out_of_memory: OutOfMemory::default(),
@@ -100,6 +108,7 @@ impl System {
             self.wait(&mut events);
             self.hear_signals();
             self.reap_children();
+            self.hear_workers(&events);
             self.meet_deadline();
         }
     }
@@ -149,6 +158,7 @@ impl System {
                     self.reap = true;
                     let killed = status.code() == 128 + Signal::KILL.number() as u8;
                     trace!(pid = pid.raw(), status = %status, "reaped");
+                    self.hear_last_words(pid);
                     Event::Exited { pid, status, out_of_memory: killed && self.out_of_memory.happened() }
                 }
                 Wait::Suspended(pid) => {
@@ -162,23 +172,62 @@ impl System {
         }
     }
 
+    /// Hears what workers say and who connects.
+    fn hear_workers(&mut self, events: &Events) {
+        let Some(primary) = &mut self.primary else { return };
+        let mut inputs = Vec::new();
+        for event in events.iter().filter(|event| event.token() != SIGNALS) {
+            primary.is_ready(&Source::of(event.token()), &mut inputs);
+        }
+        for input in inputs {
+            self.turn(Event::Cluster(input));
+        }
+    }
+
+    /// What a worker said before it died counts, and comes before its death.
+    fn hear_last_words(&mut self, pid: crate::ids::Pid) {
+        let mut inputs = Vec::new();
+        if let Some(primary) = &mut self.primary {
+            primary.reaped(pid, &mut inputs);
+        }
+        for input in inputs {
+            self.turn(Event::Cluster(input));
+        }
+    }
+
     /// One event, its actions, and the answers to them.
     fn turn(&mut self, event: Event) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
+        let mut next = VecDeque::from([event]);
+        while let Some(event) = next.pop_front() {
             if self.exit.is_some() {
                 return;
             }
             for action in self.supervisor.handle(self.clock.now(), event) {
-                debug_assert!(next.is_none() || !matches!(action, Action::Spawn(_)), "one answer at a time");
                 self.perform(action, &mut next);
             }
         }
     }
 
-    fn perform(&mut self, action: Action, answer: &mut Option<Event>) {
+    fn spawn(&mut self, spawn: Spawn) -> Event {
+        let (event, channel) = self.performer.spawn(spawn);
+        if let (Event::Spawned { child: Child::Worker(worker), pid }, Some(channel), Some(primary)) =
+            (&event, channel, &mut self.primary)
+        {
+            primary.join(*worker, channel, *pid);
+        }
+        event
+    }
+
+    fn perform(&mut self, action: Action, answers: &mut VecDeque<Event>) {
         match action {
-            Action::Spawn(spawn) => *answer = Some(self.performer.spawn(spawn)),
+            Action::Spawn(spawn) => answers.push_back(self.spawn(spawn)),
+            Action::Cluster(effect) => {
+                let mut inputs = Vec::new();
+                if let Some(primary) = &mut self.primary {
+                    primary.perform(effect, &mut inputs);
+                }
+                answers.extend(inputs.into_iter().map(Event::Cluster));
+            }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
             Action::Reap => self.reap = true,

@@ -2,13 +2,14 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use super::channel::Channel;
 use super::child::{Blueprint, Traits};
 use super::process::Spawner;
 use super::socket::Listener;
-use super::{descendants, process, terminal};
+use super::{descendants, descriptors, process, terminal};
 use crate::config::kinds::Target;
 use crate::config::value::Switch;
 use crate::config::{Config, Mode};
@@ -35,6 +36,8 @@ pub struct Performer {
     /// The sockets of each slot; one set for all slots when they share. Alive until we leave.
     sockets: Vec<Vec<Listener>>,
     spawner: Spawner,
+    /// Whether workers have a channel to us, at the first descriptor.
+    with_channel: bool,
 }
 
 impl Performer {
@@ -65,19 +68,39 @@ impl Performer {
             sockets,
             program,
             spawner: Spawner::new(),
+            with_channel: config.mode == Mode::Cluster,
         }
     }
 
     /// Starts a process, and says how that went.
-    pub fn spawn(&mut self, spawn: Spawn) -> Event {
+    pub fn spawn(&mut self, spawn: Spawn) -> (Event, Option<Channel>) {
+        let child = spawn.child();
+        let (channel, theirs) = match self.channel(spawn) {
+            Ok(Some((channel, theirs))) => (Some(channel), Some(theirs)),
+            Ok(None) => (None, None),
+            Err(error) => return (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, None),
+        };
         let blueprint = match spawn {
             Spawn::Prestart => self.prestart(),
-            Spawn::Worker { worker, slot, generation } => self.worker(worker, slot, generation),
+            Spawn::Worker { worker, slot, generation } => {
+                self.worker(worker, slot, generation, theirs.as_ref())
+            }
         };
-        let child = spawn.child();
         match self.spawner.spawn(blueprint) {
-            Ok(pid) => Event::Spawned { child, pid },
-            Err(error) => Event::SpawnFailed { child, failure: self.failure(spawn, &error) },
+            Ok(pid) => (Event::Spawned { child, pid }, channel),
+            Err(error) => (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, None),
+        }
+    }
+
+    /// Our end and the worker's of a channel, where workers have one. Ours alone keeps theirs open from now on.
+    fn channel(&self, spawn: Spawn) -> io::Result<Option<(Channel, OwnedFd)>> {
+        match spawn {
+            Spawn::Worker { .. } if self.with_channel => {
+                let (ours, mut theirs) = Channel::pair()?;
+                descriptors::lift(&mut theirs, descriptors::FIRST + 1)?;
+                Ok(Some((ours, theirs)))
+            }
+            Spawn::Worker { .. } | Spawn::Prestart => Ok(None),
         }
     }
 
@@ -95,7 +118,13 @@ impl Performer {
         }
     }
 
-    fn worker(&self, worker: WorkerId, slot: Slot, generation: Generation) -> Blueprint {
+    fn worker(
+        &self,
+        worker: WorkerId,
+        slot: Slot,
+        generation: Generation,
+        channel: Option<&OwnedFd>,
+    ) -> Blueprint {
         let index = usize::from(slot.0);
         let sockets = self.sockets.get(index).or(self.sockets.first()).map(Vec::as_slice).unwrap_or_default();
         let mut environment = self.environment.clone();
@@ -117,12 +146,21 @@ impl Performer {
                 sockets.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(":"),
             );
         }
+        if channel.is_some() {
+            set("NODE_CHANNEL_FD", descriptors::FIRST.to_string());
+            set("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned());
+            set("NODE_UNIQUE_ID", worker.to_string());
+        }
         Blueprint {
             candidates: self.candidates.clone(),
             arguments: self.arguments.clone(),
             environment,
             listen_pid: self.listen_pid && !sockets.is_empty(),
-            sockets: sockets.iter().map(|listener| listener.fd.as_raw_fd()).collect(),
+            sockets: sockets
+                .iter()
+                .map(|listener| listener.fd.as_raw_fd())
+                .chain(channel.map(AsRawFd::as_raw_fd))
+                .collect(),
             core: self.cores.get(index % self.cores.len().max(1)).copied(),
             traits: self.worker_traits.clone(),
         }

@@ -3,10 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use mio::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
+use super::bind::Binder;
 use super::child::{FileLimits, Traits};
+use super::primary::Primary;
 use super::socket::{self, Listener, Manner};
 use super::{descriptors, user};
 use crate::config::address::Address;
@@ -132,4 +135,23 @@ fn another_set(
         });
     }
     Ok(set)
+}
+
+/// In mode `cluster` the sockets are the primary's, and workers inherit none.
+pub fn primary(
+    config: &Config,
+    traits: &Traits,
+    sockets: Vec<Vec<Listener>>,
+    poll: &Poll,
+) -> Result<(Option<Primary>, Vec<Vec<Listener>>), StartError> {
+    if config.mode != Mode::Cluster {
+        return Ok((None, sockets));
+    }
+    let addresses = config.settings.listen.as_ref().map(|listen| listen.0.as_slice()).unwrap_or_default();
+    let registry = poll.registry().try_clone().map_err(no_descriptor)?;
+    let is_limited = traits.identity.as_ref().is_some_and(|identity| identity.uid != 0);
+    let longest = socket::longest_backlog().unwrap_or(u32::MAX);
+    let known = sockets.into_iter().flatten().collect();
+    let binder = Binder::new(known, addresses, is_limited, longest).map_err(no_descriptor)?;
+    Ok((Some(Primary::new(registry, binder)), Vec::new()))
 }

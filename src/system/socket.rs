@@ -39,19 +39,24 @@ pub struct Listener {
     pub name: String,
     /// Whether it was made with `SO_REUSEPORT`, so that every slot can have one like it.
     pub multiplies: bool,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listener {
+    /// The descriptor, and the file that is removed in the end.
+    pub fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
+        (self.fd, self.file)
+    }
+
     /// A socket that was passed to us.
     pub fn passed(fd: OwnedFd, name: String) -> Self {
-        Self { fd, name, multiplies: false, _file: None }
+        Self { fd, name, multiplies: false, file: None }
     }
 }
 
 /// The file of a UNIX socket, known again by its inode.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -81,7 +86,12 @@ pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<List
     let fail =
         |error: io::Error| format!("cannot listen on {}: {}", address.place, explain(&error, &address.place));
     let dual_stack = !all.iter().any(|other| other.place.is_ipv4_wildcard_beside(&address.place));
-    let internet = |kind: SockType, addr: SocketAddr| bind_internet(kind, addr, dual_stack, manner);
+    let Manner { backlog, reuseport } = manner;
+    let internet = |kind: SockType, addr: SocketAddr| {
+        // Connections of the run before, in TIME_WAIT, do not keep us from the address.
+        let reuseaddr = kind == SockType::Stream;
+        bind_internet(Internet { kind, addr, dual_stack, backlog, reuseport, reuseaddr })
+    };
     let any = |kind: SockType, port: u16| {
         internet(kind, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.raw_os_error() {
             Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
@@ -105,7 +115,7 @@ pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<List
         }
     };
     let multiplies = manner.reuseport && !matches!(address.place, Place::Path { .. } | Place::Abstract(_));
-    Ok(Listener { fd, name, multiplies, _file: file })
+    Ok(Listener { fd, name, multiplies, file })
 }
 
 fn explain(error: &io::Error, place: &Place) -> String {
@@ -125,14 +135,32 @@ fn explain(error: &io::Error, place: &Place) -> String {
     format!("{error}; {remedy}")
 }
 
-fn bind_internet(kind: SockType, addr: SocketAddr, dual_stack: bool, manner: Manner) -> io::Result<OwnedFd> {
+/// A socket of the internet, as it is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Internet {
+    /// TCP or UDP.
+    pub kind: SockType,
+    /// Where.
+    pub addr: SocketAddr,
+    /// An IPv6 wildcard serves IPv4 as well.
+    pub dual_stack: bool,
+    /// Connections that may wait.
+    pub backlog: u32,
+    /// `SO_REUSEPORT`.
+    pub reuseport: bool,
+    /// `SO_REUSEADDR`.
+    pub reuseaddr: bool,
+}
+
+/// Makes, binds, and if it is TCP's, listens.
+pub fn bind_internet(wanted: Internet) -> io::Result<OwnedFd> {
+    let Internet { kind, addr, dual_stack, backlog, reuseport, reuseaddr } = wanted;
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    if kind == SockType::Stream {
-        // Connections of the run before, in TIME_WAIT, do not keep us from the address.
+    if reuseaddr {
         setsockopt(&fd, ReuseAddr, &true)?;
     }
-    if manner.reuseport {
+    if reuseport {
         setsockopt(&fd, ReusePort, &true)?;
     }
     if addr.is_ipv6() {
@@ -140,12 +168,13 @@ fn bind_internet(kind: SockType, addr: SocketAddr, dual_stack: bool, manner: Man
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
     if kind == SockType::Stream {
-        start_listening(&fd, manner.backlog)?;
+        start_listening(&fd, backlog)?;
     }
     Ok(fd)
 }
 
-fn bind_unix(address: &dyn SockaddrLike, backlog: u32) -> io::Result<OwnedFd> {
+/// Makes, binds and listens.
+pub fn bind_unix(address: &dyn SockaddrLike, backlog: u32) -> io::Result<OwnedFd> {
     let fd = unix_socket(SockFlag::SOCK_CLOEXEC)?;
     bind(fd.as_raw_fd(), address)?;
     start_listening(&fd, backlog)?;
@@ -164,7 +193,7 @@ fn start_listening(fd: &OwnedFd, backlog: u32) -> io::Result<()> {
 }
 
 /// A file that nobody listens on is replaced; a live one, or a file of another kind, is an error.
-fn bind_path(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(OwnedFd, SocketFile)> {
+pub fn bind_path(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(OwnedFd, SocketFile)> {
     let address = UnixAddr::new(path)?;
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.file_type().is_socket() => {

@@ -1,0 +1,235 @@
+//! The cluster primary's hands: channels, listeners and connections by their numbers, and nothing decided.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, SockaddrStorage, accept4, getpeername, getsockname};
+use tracing::{debug, warn};
+
+use super::bind::Binder;
+use super::channel::{Channel, Incoming};
+use crate::cluster::balancer::{Choice, Rest};
+use crate::cluster::listener::{Errno as NodeErrno, Place};
+use crate::cluster::message::SockName;
+use crate::cluster::{Effect, Handle, Input, Sharing};
+use crate::ids::{ConnectionId, ListenerId, Pid, WorkerId};
+
+/// What has a number here.
+pub struct Primary {
+    registry: Registry,
+    channels: HashMap<WorkerId, (Channel, Pid)>,
+    listeners: HashMap<ListenerId, Watched>,
+    connections: HashMap<ConnectionId, Rc<OwnedFd>>,
+    next_connection: u64,
+    binder: Binder,
+}
+
+struct Watched {
+    fd: Rc<OwnedFd>,
+    with_peer: bool,
+}
+
+/// What a token of the poll means.
+pub enum Source {
+    /// A worker's channel.
+    Channel(WorkerId),
+    /// A listener.
+    Listener(ListenerId),
+}
+
+impl Source {
+    /// Tokens from 1 on; 0 is the signals'.
+    fn token(&self) -> Token {
+        match self {
+            Self::Channel(WorkerId(id)) => Token((*id as usize) * 2),
+            Self::Listener(ListenerId(id)) => Token((*id as usize) * 2 + 1),
+        }
+    }
+
+    /// The source that a token was made for.
+    pub fn of(token: Token) -> Self {
+        match token.0 % 2 {
+            0 => Self::Channel(WorkerId((token.0 / 2) as u64)),
+            _ => Self::Listener(ListenerId((token.0 / 2) as u32)),
+        }
+    }
+}
+
+impl Primary {
+    /// Nobody and nothing yet.
+    pub fn new(registry: Registry, binder: Binder) -> Self {
+        Self {
+            registry,
+            channels: HashMap::new(),
+            listeners: HashMap::new(),
+            connections: HashMap::new(),
+            next_connection: 0,
+            binder,
+        }
+    }
+
+    /// A worker has the other end of this channel.
+    pub fn join(&mut self, worker: WorkerId, channel: Channel, pid: Pid) {
+        let token = Source::Channel(worker).token();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.registry.register(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
+            warn!(worker = worker.0, error = %error, "channel cannot be watched");
+        }
+        self.channels.insert(worker, (channel, pid));
+    }
+
+    /// Something can be read or written.
+    pub fn is_ready(&mut self, source: &Source, inputs: &mut Vec<Input>) {
+        match source {
+            Source::Channel(worker) => {
+                if let Some((channel, _)) = self.channels.get_mut(worker) {
+                    // A worker that takes nothing any more may still have said something.
+                    let _ = channel.flush();
+                }
+                self.read(*worker, inputs);
+            }
+            Source::Listener(listener) => inputs.push(Input::Readable(*listener)),
+        }
+    }
+
+    fn read(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
+        while let Some((channel, _)) = self.channels.get_mut(&worker) {
+            match channel.receive() {
+                Incoming::Data(bytes, descriptors) => inputs.push(Input::Read { worker, bytes, descriptors }),
+                Incoming::Nothing => return,
+                Incoming::End => self.end(worker, inputs),
+            }
+        }
+    }
+
+    /// A worker's process was reaped: what it said last is read, and that is the end of its channel, whoever else holds it.
+    pub fn reaped(&mut self, pid: Pid, inputs: &mut Vec<Input>) {
+        let worker = self.channels.iter().find(|(_, (_, owner))| *owner == pid).map(|(worker, _)| *worker);
+        if let Some(worker) = worker {
+            self.read(worker, inputs);
+            self.end(worker, inputs);
+        }
+    }
+
+    fn end(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
+        if self.channels.remove(&worker).is_some() {
+            inputs.push(Input::Ended(worker));
+        }
+    }
+
+    /// Does what is to be done, and says what came of it.
+    pub fn perform(&mut self, effect: Effect, inputs: &mut Vec<Input>) {
+        match effect {
+            Effect::Send { worker, line, handle } => self.send(worker, line, handle),
+            Effect::Bind { listener, place, backlog, sharing } => {
+                let result = self.bind(listener, &place, backlog, sharing);
+                inputs.push(Input::Bound { listener, result });
+            }
+            Effect::Accept { listener, most } => self.accept(listener, most, inputs),
+            Effect::Close(connection) => {
+                self.connections.remove(&connection);
+            }
+            Effect::EndChannel { worker, reason } => {
+                warn!(worker = worker.0, reason, "worker broke the protocol, its channel is closed");
+                self.end(worker, inputs);
+            }
+            // The supervisor's own.
+            Effect::Listening(_) | Effect::SaidReady(_) => {}
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
+        let descriptor = match handle {
+            Handle::None => None,
+            Handle::Connection(connection) => self.connections.get(&connection).cloned(),
+            Handle::Listener(listener) => self.listeners.get(&listener).map(|watched| watched.fd.clone()),
+        };
+        if let Some((channel, _)) = self.channels.get_mut(&worker)
+            && let Err(error) = channel.send(line, descriptor)
+        {
+            // Its end is read as such, and what it had in hand is then offered to others.
+            debug!(worker = worker.0, error = %error, "worker cannot be written to");
+            // SAFETY: shutdown(2) takes two integers, and the descriptor is open.
+            unsafe { libc::shutdown(channel.as_raw_fd(), libc::SHUT_WR) };
+        }
+    }
+
+    fn bind(
+        &mut self,
+        id: ListenerId,
+        place: &Place,
+        backlog: u32,
+        sharing: Sharing,
+    ) -> Result<Option<SockName>, NodeErrno> {
+        let fd = self.binder.bind(place, backlog, sharing)?;
+        let name = name(fd.as_raw_fd());
+        if matches!(sharing, Sharing::HandOver(_)) {
+            let token = Source::Listener(id).token();
+            let watched = self.registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE);
+            watched.map_err(|error| NodeErrno(-error.raw_os_error().unwrap_or(libc::EIO)))?;
+        }
+        // Only an address that decides is worth a system call.
+        let with_peer = sharing == Sharing::HandOver(Choice::SourceIp);
+        self.listeners.insert(id, Watched { fd, with_peer });
+        Ok(name)
+    }
+
+    /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
+    fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
+        let Some(listener) = self.listeners.get(&id) else { return };
+        let (mut rest, mut taken) = (Rest::More, 0);
+        while taken < most && rest == Rest::More {
+            match accept_one(listener.fd.as_raw_fd()) {
+                Ok(fd) => {
+                    taken += 1;
+                    let peer = if listener.with_peer { peer(fd.as_raw_fd()) } else { None };
+                    let connection = ConnectionId(self.next_connection);
+                    self.next_connection += 1;
+                    self.connections.insert(connection, Rc::new(fd));
+                    inputs.push(Input::Accepted { listener: id, connection, peer });
+                }
+                Err(Errno::EAGAIN) => rest = Rest::Nothing,
+                Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => {}
+                Err(error) => {
+                    warn!(error = %error, "connection cannot be accepted, trying again soon");
+                    rest = Rest::Unknown;
+                }
+            }
+        }
+        inputs.push(Input::AcceptedAll { listener: id, rest });
+    }
+}
+
+fn accept_one(listener: RawFd) -> Result<OwnedFd, Errno> {
+    // The worker expects it not to block, and does not see to that itself.
+    let fd = accept4(listener, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+    // SAFETY: the kernel has just made it for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whence a connection comes; nothing for a UNIX socket, or one that is gone by now.
+fn peer(fd: RawFd) -> Option<IpAddr> {
+    internet_address(&getpeername(fd).ok()?).map(|address| address.ip())
+}
+
+/// The name of an internet socket.
+fn name(fd: RawFd) -> Option<SockName> {
+    let address = internet_address(&getsockname(fd).ok()?)?;
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    Some(SockName { address: address.ip().to_string(), family, port: address.port() })
+}
+
+fn internet_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+        (Some(four), _) => Some(SocketAddr::from((four.ip(), four.port()))),
+        (None, Some(six)) => Some(SocketAddr::from((six.ip(), six.port()))),
+        (None, None) => None,
+    }
+}
