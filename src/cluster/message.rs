@@ -3,7 +3,7 @@
 //! What a worker says is data from a stranger: whatever does not have the form that Node gives it is no message of
 //! Node's. What we say is written here and nowhere else.
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -12,40 +12,42 @@ use serde_json::Value;
 #[serde(rename_all = "camelCase")]
 pub struct Query {
     /// Host or path; `None` is every address.
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub address: Option<String>,
     /// The port; -1 for a path; `None` with a descriptor.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub port: Option<i64>,
     /// `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or nothing with a descriptor.
     #[serde(default)]
     pub address_type: Value,
     /// A descriptor of ours that it names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub fd: Option<i64>,
     /// How many servers on this address this worker has already.
     #[serde(default)]
     pub index: i64,
     /// TCP: 1 is IPv6 only. UDP: 1 is IPv6 only, 4 is to share the address.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub flags: Option<u32>,
     /// The queue's length; 0 or nothing is Node's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub backlog: Option<i64>,
     /// A path that everybody may read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub readable_all: Option<bool>,
     /// A path that everybody may write.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_it_fits")]
     pub writable_all: Option<bool>,
     /// What the first worker's server shares with the others: TLS ticket keys.
     #[serde(default)]
     pub data: Value,
 }
 
-/// Node gives an abstract name's directory before its NUL; a text stays a text.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::<String>::deserialize(deserializer)
+/// A field of another type is none: `listen(8000, callback)` sends `"backlog":false`.
+fn if_it_fits<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
 /// What a worker said.
@@ -262,3 +264,18 @@ pub fn socket_count(key: &Value) -> String {
 
 /// PM2's convention: the text `shutdown` before everything else.
 pub const SHUTDOWN: &str = "\"shutdown\"\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_whose_field_has_another_type_is_a_query_without_it() {
+        // What Node 20 makes of `listen(8000, '127.0.0.1', callback)`.
+        let line = br#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":"127.0.0.1","port":8000,"addressType":4,"backlog":false,"seq":1}"#;
+        let Ok(FromWorker::QueryServer { seq: 1, query }) = FromWorker::read(line) else {
+            panic!("no query")
+        };
+        assert_eq!((query.port, query.backlog()), (Some(8000), 511));
+    }
+}
