@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::mail::Letter;
+
 /// What a worker asks to listen on, as `queryServer` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,8 +85,10 @@ pub enum FromWorker {
     Ack,
     /// It got a message whose handle was lost on the way.
     Nack,
-    /// It sends a handle, and says nothing else until it hears that it came.
-    Handle,
+    /// It sends a handle, perhaps to siblings, and says nothing else until it hears that it came.
+    Handle(Option<Letter>),
+    /// It writes to siblings.
+    Letter(Letter),
     /// It waits for the sockets of a server, which it sent to us, to be closed.
     SocketNotifyClose {
         /// The server's name for them.
@@ -119,6 +123,19 @@ struct Envelope<'a> {
     accepted: Option<bool>,
     #[serde(default)]
     key: Option<Value>,
+    #[serde(default)]
+    allcores: Option<IgnoredAny>,
+}
+
+/// Node keeps messages with such a command to itself; a program's do not have one.
+#[derive(Deserialize)]
+struct Command<'a> {
+    #[serde(borrow)]
+    cmd: std::borrow::Cow<'a, str>,
+}
+
+fn is_nodes_own(line: &[u8]) -> bool {
+    serde_json::from_slice::<Command<'_>>(line).is_ok_and(|command| command.cmd.starts_with("NODE_"))
 }
 
 impl FromWorker {
@@ -133,17 +150,23 @@ impl FromWorker {
         }
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
             // A program may send any JSON, also an object that only looks like one of Node's.
-            return serde_json::from_slice::<IgnoredAny>(line).map(|_| Self::Other).map_err(|_| NotJson);
+            serde_json::from_slice::<IgnoredAny>(line).map_err(|_| NotJson)?;
+            let letter = if is_nodes_own(line) { None } else { Letter::plain(line) };
+            return Ok(letter.map_or(Self::Other, Self::Letter));
         };
         Ok(match envelope.cmd.as_deref() {
             Some("NODE_CLUSTER") => Self::cluster(line, &envelope),
             Some("NODE_HANDLE_ACK") => Self::Ack,
             Some("NODE_HANDLE_NACK") => Self::Nack,
-            Some("NODE_HANDLE") => Self::Handle,
+            Some("NODE_HANDLE") => Self::Handle(Letter::wrapped(line)),
             Some("NODE_SOCKET_NOTIFY_CLOSE") => {
                 Self::SocketNotifyClose { key: envelope.key.unwrap_or_default() }
             }
             Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: envelope.key.unwrap_or_default() },
+            Some(cmd) if cmd.starts_with("NODE_") => Self::Other,
+            Some(_) | None if envelope.allcores.is_some() => {
+                Letter::plain(line).map_or(Self::Other, Self::Letter)
+            }
             Some(_) | None => Self::Other,
         })
     }
@@ -191,8 +214,8 @@ pub enum HandleType {
 
 /// The answer to a query.
 #[derive(Serialize)]
+#[serde(tag = "cmd", rename = "NODE_CLUSTER")]
 pub struct Reply<'a> {
-    cmd: &'static str,
     /// 0, or a negative errno.
     pub errno: i32,
     /// The listener's name between us.
@@ -204,7 +227,15 @@ pub struct Reply<'a> {
     /// The socket's name, when the socket itself does not go along.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sockname: Option<&'a SockName>,
-    seq: u64,
+    /// The number of this message.
+    pub seq: u64,
+}
+
+impl Reply<'_> {
+    /// The line.
+    pub fn line(&self) -> String {
+        line(self)
+    }
 }
 
 fn line(message: &impl Serialize) -> String {
@@ -212,11 +243,6 @@ fn line(message: &impl Serialize) -> String {
     let mut line = serde_json::to_string(message).unwrap_or_default();
     line.push('\n');
     line
-}
-
-/// The answer to a query, with or without a handle to follow.
-pub fn reply(seq: u64, ack: u64, key: &str, errno: i32, data: &Value, sockname: Option<&SockName>) -> String {
-    line(&Reply { cmd: "NODE_CLUSTER", errno, key, ack, data, sockname, seq })
 }
 
 /// Wraps a message whose handle comes along.

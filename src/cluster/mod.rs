@@ -12,6 +12,7 @@ pub mod balancer;
 pub mod conversation;
 pub mod frame;
 pub mod listener;
+pub mod mail;
 pub mod message;
 
 use std::collections::BTreeMap;
@@ -24,19 +25,20 @@ use crate::supervisor::time::Time;
 use balancer::{Balancer, Choice, Move, Rest};
 use conversation::Conversation;
 use listener::{Errno, IN_USE, Place};
-use message::{FromWorker, HandleType, Query, SockName};
+use mail::Letter;
+use message::{FromWorker, HandleType, Query, Reply, SockName};
 
 /// What happened to channels and listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A worker wrote to its channel; so many descriptors came along, which are closed already.
+    /// A worker wrote to its channel.
     Read {
         /// Who.
         worker: WorkerId,
         /// What; lines may begin and end anywhere.
         bytes: Vec<u8>,
-        /// How many descriptors.
-        descriptors: u32,
+        /// Descriptors that came along, by the numbers that the system gave them.
+        descriptors: Vec<ConnectionId>,
     },
     /// A worker's channel has been read to its end.
     Ended(WorkerId),
@@ -90,6 +92,13 @@ pub enum Effect {
         line: String,
         /// What goes along.
         handle: Handle,
+    },
+    /// The same for mail, which is dropped when the worker does not read.
+    Deliver {
+        /// To whom.
+        worker: WorkerId,
+        /// The line, its end included.
+        line: String,
     },
     /// Bind a socket. Answered by [`Input::Bound`].
     Bind {
@@ -264,8 +273,10 @@ impl Cluster {
         self.effects.push(Effect::Send { worker, line, handle });
     }
 
-    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: u32) {
-        let Some(conversation) = self.workers.get_mut(&worker) else { return };
+    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: Vec<ConnectionId>) {
+        let Some(conversation) = self.workers.get_mut(&worker) else {
+            return self.effects.extend(descriptors.into_iter().map(Effect::Close));
+        };
         let Ok(lines) = conversation.split(bytes, descriptors) else {
             return self.effects.push(Effect::EndChannel { worker, reason: "a line longer than 8 MiB" });
         };
@@ -278,6 +289,9 @@ impl Cluster {
                         .push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
                 }
             }
+        }
+        if let Some(conversation) = self.workers.get_mut(&worker) {
+            self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
         }
     }
 
@@ -310,15 +324,39 @@ impl Cluster {
                 self.retire(worker);
                 self.send(worker, line, Handle::None);
             }
-            FromWorker::Handle => {
-                let came = conversation.take_descriptor();
-                self.send(worker, message::handle_answer(came), Handle::None);
+            FromWorker::Handle(letter) => {
+                let descriptor = conversation.take_descriptor();
+                self.send(worker, message::handle_answer(descriptor.is_some()), Handle::None);
+                if let (Some(letter), Some(descriptor)) = (letter, descriptor) {
+                    self.deliver(worker, &letter, Handle::Connection(descriptor));
+                }
+                self.effects.extend(descriptor.map(Effect::Close));
             }
+            FromWorker::Letter(letter) => self.deliver(worker, &letter, Handle::None),
             FromWorker::SocketNotifyClose { key } => {
                 self.send(worker, message::socket_all_closed(&key), Handle::None);
             }
             FromWorker::SocketGetCount { key } => {
                 self.send(worker, message::socket_count(&key), Handle::None)
+            }
+        }
+    }
+
+    /// Brings a letter to everybody that it is for.
+    fn deliver(&mut self, sender: WorkerId, letter: &Letter, handle: Handle) {
+        let Some(from) = self.workers.get(&sender).map(|conversation| conversation.slot) else { return };
+        let Some(line) = letter.from(from, sender) else { return };
+        for (id, conversation) in &mut self.workers {
+            if letter.to.include(conversation.slot, from) {
+                let line = line.clone();
+                self.effects.extend(match handle {
+                    Handle::None => Some(Effect::Deliver { worker: *id, line }),
+                    Handle::Connection(_) | Handle::Listener(_) if conversation.is_behind() => None,
+                    Handle::Connection(_) | Handle::Listener(_) => {
+                        conversation.sent_handle();
+                        Some(Effect::Send { worker: *id, line, handle })
+                    }
+                });
             }
         }
     }
@@ -438,12 +476,12 @@ impl Cluster {
             Sharing::HandOver(_) => {
                 listener.balancer.join(worker);
                 let name = listener.name();
-                let line = message::reply(seq, ack, key, 0, data, name);
+                let line = Reply { errno: 0, key, ack, data, sockname: name, seq }.line();
                 Effect::Send { worker, line, handle: Handle::None }
             }
             Sharing::OneForAll | Sharing::OnePerSlot => {
-                conversation.sent_listener();
-                let reply = message::reply(seq, ack, key, 0, data, None);
+                conversation.sent_handle();
+                let reply = Reply { errno: 0, key, ack, data, sockname: None, seq }.line();
                 let line = message::with_handle(listener.kind, &reply);
                 Effect::Send { worker, line, handle: Handle::Listener(id) }
             }
@@ -453,14 +491,16 @@ impl Cluster {
 
     fn reply_error(&mut self, worker: WorkerId, ack: u64, key: &str, Errno(errno): Errno) {
         if let Some(conversation) = self.workers.get_mut(&worker) {
-            let line = message::reply(conversation.next_seq(), ack, key, errno, &Value::Null, None);
+            let seq = conversation.next_seq();
+            let line = Reply { errno, key, ack, data: &Value::Null, sockname: None, seq }.line();
             self.send(worker, line, Handle::None);
         }
     }
 
     /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
     fn ended(&mut self, worker: WorkerId) {
-        let Some(conversation) = self.workers.remove(&worker) else { return };
+        let Some(mut conversation) = self.workers.remove(&worker) else { return };
+        self.effects.extend(conversation.unclaimed(0).into_iter().map(Effect::Close));
         self.ended.insert(worker, conversation.wished_to_leave);
         let mut moves = Vec::new();
         for listener in self.listeners.values_mut() {

@@ -72,6 +72,7 @@ impl Supervisor {
                 Effect::Listening(worker) => self.said(now, worker, Word::Listening),
                 Effect::SaidReady(worker) => self.said(now, worker, Word::Ready),
                 Effect::Send { .. }
+                | Effect::Deliver { .. }
                 | Effect::Bind { .. }
                 | Effect::Accept { .. }
                 | Effect::Close(_)

@@ -102,7 +102,11 @@ impl Primary {
     fn read(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
         while let Some((channel, _)) = self.channels.get_mut(&worker) {
             match channel.receive() {
-                Incoming::Data(bytes, descriptors) => inputs.push(Input::Read { worker, bytes, descriptors }),
+                Incoming::Data(bytes, descriptors) => {
+                    self.tell_of_wrappers(worker);
+                    let descriptors = descriptors.into_iter().map(|fd| self.keep(fd)).collect();
+                    inputs.push(Input::Read { worker, bytes, descriptors });
+                }
                 Incoming::Nothing => return,
                 Incoming::End => self.end(worker, inputs),
             }
@@ -118,6 +122,28 @@ impl Primary {
         }
     }
 
+    /// A wrapper's child has the channel, and not the process that we started: signals do not reach it.
+    fn tell_of_wrappers(&mut self, worker: WorkerId) {
+        if let Some((channel, started)) = self.channels.get_mut(&worker)
+            && let Some(writer) = channel.take_first_writer().filter(|writer| *writer != started.raw())
+        {
+            warn!(
+                worker = worker.0,
+                started = started.raw(),
+                node = writer,
+                "COMMAND starts Node as another process, which signals do not reach; write the node command itself, or exec it"
+            );
+        }
+    }
+
+    /// Gives a descriptor a number.
+    fn keep(&mut self, fd: OwnedFd) -> ConnectionId {
+        let number = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(number, Rc::new(fd));
+        number
+    }
+
     fn end(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
         if self.channels.remove(&worker).is_some() {
             inputs.push(Input::Ended(worker));
@@ -128,6 +154,7 @@ impl Primary {
     pub fn perform(&mut self, effect: Effect, inputs: &mut Vec<Input>) {
         match effect {
             Effect::Send { worker, line, handle } => self.send(worker, line, handle),
+            Effect::Deliver { worker, line } => self.deliver(worker, line),
             Effect::Bind { listener, place, backlog, sharing } => {
                 let result = self.bind(listener, &place, backlog, sharing);
                 inputs.push(Input::Bound { listener, result });
@@ -145,12 +172,31 @@ impl Primary {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
-        let descriptor = match handle {
+    fn descriptor(&self, handle: Handle) -> Option<Rc<OwnedFd>> {
+        match handle {
             Handle::None => None,
             Handle::Connection(connection) => self.connections.get(&connection).cloned(),
             Handle::Listener(listener) => self.listeners.get(&listener).map(|watched| watched.fd.clone()),
-        };
+        }
+    }
+
+    fn deliver(&mut self, worker: WorkerId, line: String) {
+        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
+        let before = channel.dropped();
+        if let Err(error) = channel.deliver(line) {
+            debug!(worker = worker.0, error = %error, "worker cannot be written to");
+        }
+        match (before, channel.dropped()) {
+            (0, 1..) => {
+                warn!(worker = worker.0, "worker does not read its mail; the oldest is dropped from now on")
+            }
+            (_, now) if now > before => debug!(worker = worker.0, dropped = now, "mail dropped"),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
+        let descriptor = self.descriptor(handle);
         if let Some((channel, _)) = self.channels.get_mut(&worker)
             && let Err(error) = channel.send(line, descriptor)
         {
@@ -183,16 +229,15 @@ impl Primary {
 
     /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
-        let Some(listener) = self.listeners.get(&id) else { return };
+        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else { return };
+        let (listener, with_peer) = (fd.clone(), *with_peer);
         let (mut rest, mut taken) = (Rest::More, 0);
         while taken < most && rest == Rest::More {
-            match accept_one(listener.fd.as_raw_fd()) {
+            match accept_one(listener.as_raw_fd()) {
                 Ok(fd) => {
                     taken += 1;
-                    let peer = if listener.with_peer { peer(fd.as_raw_fd()) } else { None };
-                    let connection = ConnectionId(self.next_connection);
-                    self.next_connection += 1;
-                    self.connections.insert(connection, Rc::new(fd));
+                    let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
+                    let connection = self.keep(fd);
                     inputs.push(Input::Accepted { listener: id, connection, peer });
                 }
                 Err(Errno::EAGAIN) => rest = Rest::Nothing,
