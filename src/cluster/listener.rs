@@ -89,8 +89,8 @@ impl Query {
             Some((_, name)) if !name.is_empty() && name.len() <= 107 => Ok(Place::Abstract(name.to_owned())),
             None if path.starts_with('/') && path.len() <= 107 => Ok(Place::Path {
                 path: path.to_owned(),
-                readable: self.readable_all == Some(true),
-                writable: self.writable_all == Some(true),
+                readable: self.readable_all,
+                writable: self.writable_all,
             }),
             Some(_) | None => Err(INVALID),
         }
@@ -102,7 +102,7 @@ impl Query {
         let port = self.port.unwrap_or(0);
         let address = self.address.as_deref().unwrap_or("");
         let key = format!("{address}:{port}:{}:{}", word(&self.address_type), self.fd.unwrap_or(-1));
-        if port == 0 { format!("{key}:{}", self.index) } else { key }
+        if port == 0 { format!("{key}:{}", self.index.unwrap_or(0)) } else { key }
     }
 
     /// The queue's length that the program asked for; 511 is Node's own.

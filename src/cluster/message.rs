@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::mail::Letter;
 
-/// What a worker asks to listen on, as `queryServer` has it.
+/// What a worker asks to listen on, as `queryServer` has it. Programs hand Node all sorts of things to listen with, and Node
+/// hands them on (a `backlog` of `false`, say): what is not of its type is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
@@ -17,37 +18,44 @@ pub struct Query {
     #[serde(default, deserialize_with = "text")]
     pub address: Option<String>,
     /// The port; -1 for a path; `None` with a descriptor.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub port: Option<i64>,
     /// `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or nothing with a descriptor.
     #[serde(default)]
     pub address_type: Value,
     /// A descriptor of ours that it names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub fd: Option<i64>,
     /// How many servers on this address this worker has already.
-    #[serde(default)]
-    pub index: i64,
+    #[serde(default, deserialize_with = "number")]
+    pub index: Option<i64>,
     /// TCP: 1 is IPv6 only. UDP: 1 is IPv6 only, 4 is to share the address.
-    #[serde(default)]
-    pub flags: Option<u32>,
+    #[serde(default, deserialize_with = "number")]
+    pub flags: Option<i64>,
     /// The queue's length; 0 or nothing is Node's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub backlog: Option<i64>,
     /// A path that everybody may read.
-    #[serde(default)]
-    pub readable_all: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
+    pub readable_all: bool,
     /// A path that everybody may write.
-    #[serde(default)]
-    pub writable_all: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
+    pub writable_all: bool,
     /// What the first worker's server shares with the others: TLS ticket keys.
     #[serde(default)]
     pub data: Value,
 }
 
-/// Node gives an abstract name's directory before its NUL; a text stays a text.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::<String>::deserialize(deserializer)
+    Value::deserialize(deserializer).map(|value| value.as_str().map(str::to_owned))
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Value::deserialize(deserializer).map(|value| value.as_i64())
+}
+
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Value::deserialize(deserializer).map(|value| value == Value::Bool(true))
 }
 
 /// What a worker said.
