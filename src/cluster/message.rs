@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::listener::Errno;
+
 /// What a worker asks to listen on, as `queryServer` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -214,8 +216,13 @@ fn line(message: &impl Serialize) -> String {
     line
 }
 
-/// The answer to a query, with or without a handle to follow.
-pub fn reply(seq: u64, ack: u64, key: &str, errno: i32, data: &Value, sockname: Option<&SockName>) -> String {
+/// The answer to a query, with or without a handle to follow: the data that its servers share and the socket's name, or a
+/// negative errno.
+pub fn reply(seq: u64, ack: u64, key: &str, outcome: Result<(&Value, Option<&SockName>), Errno>) -> String {
+    let (errno, data, sockname) = match outcome {
+        Ok((data, sockname)) => (0, data, sockname),
+        Err(Errno(errno)) => (errno, &Value::Null, None),
+    };
     line(&Reply { cmd: "NODE_CLUSTER", errno, key, ack, data, sockname, seq })
 }
 
