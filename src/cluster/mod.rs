@@ -12,21 +12,21 @@ pub mod balancer;
 pub mod conversation;
 pub mod frame;
 pub mod listener;
+mod listeners;
 pub mod mail;
 pub mod message;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::Value;
-
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
 use balancer::{Balancer, Choice, Move, Rest};
 use conversation::Conversation;
-use listener::{Errno, IN_USE, Place};
+use listener::{Errno, Place};
+use listeners::{Listener, Socket};
 use mail::Letter;
-use message::{FromWorker, HandleType, Query, Reply, SockName};
+use message::{FromWorker, SockName};
 
 /// What happened to channels and listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,30 +142,6 @@ pub enum Sharing {
     OneForAll,
     /// Workers accept from a socket of their slot's own.
     OnePerSlot,
-}
-
-/// Where a socket is on its way to be one.
-#[derive(Clone, Debug)]
-enum Socket {
-    /// It is being bound; these have asked for it, under these numbers.
-    Binding(Vec<(WorkerId, u64)>),
-    /// It is bound, and has this name.
-    Bound(Option<SockName>),
-}
-
-#[derive(Clone, Debug)]
-struct Listener {
-    key: String,
-    /// The key as JSON.
-    quoted: String,
-    /// Whose alone it is, when every slot has one.
-    slot: Option<Slot>,
-    kind: HandleType,
-    sharing: Sharing,
-    socket: Socket,
-    /// What the first worker's server shares with the others.
-    data: Value,
-    balancer: Balancer,
 }
 
 /// The primary.
@@ -375,128 +351,6 @@ impl Cluster {
         }
     }
 
-    /// A worker asks for a listener.
-    fn asked(&mut self, worker: WorkerId, seq: u64, query: &Query) {
-        let Some(conversation) = self.workers.get(&worker) else { return };
-        if conversation.retired {
-            // It is about to close what it would get.
-            return;
-        }
-        let (slot, key) = (conversation.slot, query.key());
-        let place = match query.place() {
-            Ok(_) if conversation.listeners.contains_key(&key) => {
-                return self.reply_error(worker, seq, &key, IN_USE);
-            }
-            Ok(place) => place,
-            Err(errno) => return self.reply_error(worker, seq, &key, errno),
-        };
-        // UDP has no connections to hand over.
-        let sharing = match (place.handle_type(), self.sharing) {
-            (HandleType::DatagramNative, _) => Sharing::OneForAll,
-            (HandleType::Native, sharing) => sharing,
-        };
-        // A path, an abstract name and a socket of LISTEN exist once.
-        let sharing = match (&place, sharing) {
-            (Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), Sharing::OnePerSlot) => {
-                Sharing::OneForAll
-            }
-            (
-                Place::Tcp(_)
-                | Place::Udp { .. }
-                | Place::Path { .. }
-                | Place::Abstract(_)
-                | Place::Passed(_),
-                sharing,
-            ) => sharing,
-        };
-        let slot = (sharing == Sharing::OnePerSlot).then_some(slot);
-        let same =
-            self.listeners.iter_mut().find(|(_, listener)| listener.key == key && listener.slot == slot);
-        if let Some((id, listener)) = same {
-            let id = *id;
-            match &mut listener.socket {
-                Socket::Binding(askers) => askers.push((worker, seq)),
-                Socket::Bound(_) => self.give(worker, seq, id),
-            }
-            return;
-        }
-        let port = self.listeners.values().find(|listener| listener.key == key).and_then(Listener::port);
-        let id = self.next_listener;
-        self.next_listener = ListenerId(id.0 + 1);
-        let choice = match sharing {
-            Sharing::HandOver(choice) => choice,
-            Sharing::OneForAll | Sharing::OnePerSlot => Choice::RoundRobin,
-        };
-        let listener = Listener {
-            quoted: Value::String(key.clone()).to_string(),
-            key,
-            slot,
-            kind: place.handle_type(),
-            sharing,
-            socket: Socket::Binding(vec![(worker, seq)]),
-            data: query.data.clone(),
-            balancer: Balancer::new(choice),
-        };
-        self.listeners.insert(id, listener);
-        let place = match port {
-            Some(port) => place.at_port(port),
-            None => place,
-        };
-        self.effects.push(Effect::Bind { listener: id, place, backlog: query.backlog(), sharing });
-    }
-
-    fn bound(&mut self, id: ListenerId, result: Result<Option<SockName>, Errno>) {
-        let Some(listener) = self.listeners.get_mut(&id) else { return };
-        let socket = match &result {
-            Ok(name) => Socket::Bound(name.clone()),
-            Err(_) => Socket::Binding(Vec::new()),
-        };
-        let Socket::Binding(askers) = std::mem::replace(&mut listener.socket, socket) else { return };
-        match result {
-            Ok(_) => askers.into_iter().for_each(|(worker, seq)| self.give(worker, seq, id)),
-            Err(errno) => {
-                let key = listener.key.clone();
-                self.listeners.remove(&id);
-                askers.into_iter().for_each(|(worker, seq)| self.reply_error(worker, seq, &key, errno));
-            }
-        }
-    }
-
-    /// Replies to a query with a listener that is bound.
-    fn give(&mut self, worker: WorkerId, ack: u64, id: ListenerId) {
-        let (Some(conversation), Some(listener)) =
-            (self.workers.get_mut(&worker), self.listeners.get_mut(&id))
-        else {
-            return;
-        };
-        conversation.listeners.insert(listener.key.clone(), id);
-        let seq = conversation.next_seq();
-        let (key, data) = (&listener.key, &listener.data);
-        let effect = match listener.sharing {
-            Sharing::HandOver(_) => {
-                listener.balancer.join(worker);
-                let name = listener.name();
-                let line = Reply { errno: 0, key, ack, data, sockname: name, seq }.line();
-                Effect::Send { worker, line, handle: Handle::None }
-            }
-            Sharing::OneForAll | Sharing::OnePerSlot => {
-                conversation.sent_handle();
-                let reply = Reply { errno: 0, key, ack, data, sockname: None, seq }.line();
-                let line = message::with_handle(listener.kind, &reply);
-                Effect::Send { worker, line, handle: Handle::Listener(id) }
-            }
-        };
-        self.effects.push(effect);
-    }
-
-    fn reply_error(&mut self, worker: WorkerId, ack: u64, key: &str, Errno(errno): Errno) {
-        if let Some(conversation) = self.workers.get_mut(&worker) {
-            let seq = conversation.next_seq();
-            let line = Reply { errno, key, ack, data: &Value::Null, sockname: None, seq }.line();
-            self.send(worker, line, Handle::None);
-        }
-    }
-
     /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
     fn ended(&mut self, worker: WorkerId) {
         let Some(mut conversation) = self.workers.remove(&worker) else { return };
@@ -536,18 +390,5 @@ impl Cluster {
             }
         }
         std::mem::take(&mut self.effects)
-    }
-}
-
-impl Listener {
-    fn name(&self) -> Option<&SockName> {
-        match &self.socket {
-            Socket::Bound(name) => name.as_ref(),
-            Socket::Binding(_) => None,
-        }
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.name().map(|name| name.port)
     }
 }
