@@ -52,10 +52,25 @@ struct Outgoing {
     is_mail: bool,
 }
 
+/// Where what comes is read to: one for all channels, made once.
+pub struct Buffers {
+    bytes: Vec<u8>,
+    control: Vec<u8>,
+}
+
+impl Buffers {
+    /// Takes the memory.
+    pub fn new() -> Self {
+        Self { bytes: vec![0; CHUNK], control: nix::cmsg_space!([RawFd; MOST_DESCRIPTORS], libc::ucred) }
+    }
+}
+
 /// What came.
 pub enum Incoming {
-    /// These bytes and descriptors.
+    /// These bytes and descriptors, and perhaps more.
     Data(Vec<u8>, Vec<OwnedFd>),
+    /// These bytes, and nothing more for now.
+    Last(Vec<u8>),
     /// Nothing more for now.
     Nothing,
     /// Nothing more for ever.
@@ -158,13 +173,16 @@ impl Channel {
         Some(pid)
     }
 
+    /// Whether something waits for room.
+    pub fn is_stuck(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Reads once. A reset is an end.
-    pub fn receive(&mut self) -> Incoming {
-        let mut buffer = vec![0; CHUNK];
-        let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS], libc::ucred);
-        let mut slices = [IoSliceMut::new(&mut buffer)];
+    pub fn receive(&mut self, Buffers { bytes: buffer, control: space }: &mut Buffers) -> Incoming {
+        let mut slices = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut slices, Some(&mut space), flags) {
+        let message = match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut slices, Some(space), flags) {
             Ok(message) => message,
             Err(Errno::EAGAIN | Errno::EINTR) => return Incoming::Nothing,
             Err(_) => return Incoming::End,
@@ -183,8 +201,12 @@ impl Channel {
         if read == 0 {
             return Incoming::End;
         }
-        buffer.truncate(read);
-        Incoming::Data(buffer, descriptors)
+        // The kernel joins what waits, and stops only behind descriptors or where the buffer ends (`unix_stream_read_generic` in
+        // net/unix/af_unix.c): who got less than fits, and no descriptor, got everything.
+        let is_all =
+            read < buffer.len() && descriptors.is_empty() && matches!(self.first_writer, FirstWriter::Told);
+        let bytes = buffer[..read].to_vec();
+        if is_all { Incoming::Last(bytes) } else { Incoming::Data(bytes, descriptors) }
     }
 }
 
