@@ -4,6 +4,7 @@
 //! can lose it. An accepted one is offered until a worker takes it, a limited number of deaths long. Knows connections by
 //! number only, and neither messages nor descriptors.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -103,8 +104,13 @@ impl Balancer {
 
     /// A worker can take connections.
     pub fn join(&mut self, worker: WorkerId) {
-        if self.members.insert(worker, Member::default()).is_none() {
-            self.free.push_back(worker);
+        match self.members.entry(worker) {
+            Entry::Vacant(place) => {
+                place.insert(Member::default());
+                self.free.push_back(worker);
+            }
+            // It closed its server, listens again, and owes the answer to an offer: it is free when that has come.
+            Entry::Occupied(mut member) => member.get_mut().retired = false,
         }
     }
 
