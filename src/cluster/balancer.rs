@@ -169,14 +169,9 @@ impl Balancer {
     }
 
     /// The worker declined what it was offered: its server is closed or full.
-    pub fn declined(&mut self, worker: WorkerId, now: Time) {
+    pub fn declined(&mut self, worker: WorkerId) {
         let Some(mut offered) = self.answered(worker) else { return };
         offered.declined_by.insert(worker);
-        if self.members.keys().all(|member| offered.declined_by.contains(member)) {
-            offered.declined_by.clear();
-            offered.not_before = now + offered.pause;
-            offered.pause = (offered.pause * 2).min(DECLINED_LONGEST);
-        }
         self.waiting.push_front(offered);
     }
 
@@ -200,6 +195,18 @@ impl Balancer {
         Some(offered)
     }
 
+    /// Lets a connection rest that everybody has declined, also when who had not is gone by now.
+    fn rest(&mut self, now: Time) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.declined_by.is_empty()) {
+            let mut others = self.members.iter().filter(|(_, member)| !member.retired).map(|(id, _)| id);
+            if others.all(|worker| waiting.declined_by.contains(worker)) {
+                waiting.declined_by.clear();
+                waiting.not_before = now + waiting.pause;
+                waiting.pause = (waiting.pause * 2).min(DECLINED_LONGEST);
+            }
+        }
+    }
+
     /// When something that waits may go on.
     pub fn deadline(&self) -> Option<Time> {
         if self.waiting.is_empty() && !self.readable {
@@ -214,6 +221,7 @@ impl Balancer {
 
     /// Brings together who is free and who waits.
     pub fn pump(&mut self, now: Time, moves: &mut Vec<Move>) {
+        self.rest(now);
         // What is over is no deadline any more.
         let members = self.members.values_mut().map(|member| &mut member.not_before);
         for time in self.waiting.iter_mut().map(|waiting| &mut waiting.not_before).chain(members) {

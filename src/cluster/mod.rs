@@ -269,7 +269,7 @@ impl Cluster {
             }
             FromWorker::Answer { ack, accepted } => {
                 if let Some(listener) = conversation.answered(ack) {
-                    self.answered(now, worker, listener, accepted);
+                    self.answered(worker, listener, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
@@ -299,7 +299,7 @@ impl Cluster {
         }
     }
 
-    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
+    fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(listener) = self.listeners.get_mut(&listener) else { return };
         if accepted {
             let mut moves = Vec::new();
@@ -309,7 +309,7 @@ impl Cluster {
                 Move::Offer(..) | Move::Accept(_) => None,
             }));
         } else {
-            listener.balancer.declined(worker, now);
+            listener.balancer.declined(worker);
         }
     }
 
