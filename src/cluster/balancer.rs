@@ -252,8 +252,9 @@ impl Balancer {
         }
         let free = self.free.iter().filter(|worker| is_free(&self.members, worker)).count();
         let room = match self.choice {
-            // Whoever is free and found nobody waiting takes one from the kernel.
-            Choice::RoundRobin => free,
+            // Whoever is free and found nobody waiting takes one from the kernel; who is full declines that one as well.
+            Choice::RoundRobin if self.waiting.iter().any(|waiting| waiting.not_before > now) => 0,
+            Choice::RoundRobin => free.min(MOST_WAITING.saturating_sub(self.waiting.len())),
             // Only an accepted connection says whose it is.
             Choice::SourceIp if self.free.is_empty() => 0,
             Choice::SourceIp => MOST_WAITING.saturating_sub(self.waiting.len()).min(64),
