@@ -130,6 +130,14 @@ impl Cluster {
         else {
             return;
         };
+        // Since it asked, it may have been told to leave, or have got the same by asking twice: two replies would kill it.
+        if conversation.retired {
+            return;
+        }
+        if conversation.listeners.contains_key(&listener.key) {
+            let key = listener.key.clone();
+            return self.reply_error(worker, ack, &key, IN_USE);
+        }
         conversation.listeners.insert(listener.key.clone(), id);
         let seq = conversation.next_seq();
         let (key, data) = (&listener.key, &listener.data);
