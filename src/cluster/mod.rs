@@ -243,18 +243,20 @@ impl Cluster {
     fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: u32) {
         let Some(conversation) = self.workers.get_mut(&worker) else { return };
         let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.effects.push(Effect::EndChannel { worker, reason: "a line longer than 8 MiB" });
+            return self.break_off(worker, "a line longer than 8 MiB");
         };
         for line in lines {
             match FromWorker::read(&line) {
                 Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => {
-                    return self
-                        .effects
-                        .push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
-                }
+                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
             }
         }
+    }
+
+    /// A worker broke the protocol. Nothing is said to it any more, nor offered, and nothing that it says is heard.
+    fn break_off(&mut self, worker: WorkerId, reason: &'static str) {
+        self.effects.push(Effect::EndChannel { worker, reason });
+        self.ended(worker);
     }
 
     fn received(&mut self, now: Time, worker: WorkerId, message: FromWorker) {
