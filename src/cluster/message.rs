@@ -133,9 +133,11 @@ impl FromWorker {
         if line == br#""ready""# {
             return Ok(Self::SaidReady);
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
+        // What is passed over in JSON is not looked at, so its letters are looked at here.
+        let line = std::str::from_utf8(line).map_err(|_| NotJson)?;
+        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(line) else {
             // A program may send any JSON, also an object that only looks like one of Node's.
-            return serde_json::from_slice::<IgnoredAny>(line).map(|_| Self::Other).map_err(|_| NotJson);
+            return serde_json::from_str::<IgnoredAny>(line).map(|_| Self::Other).map_err(|_| NotJson);
         };
         Ok(match envelope.cmd.as_deref() {
             Some("NODE_CLUSTER") => Self::cluster(line, &envelope),
@@ -150,7 +152,7 @@ impl FromWorker {
         })
     }
 
-    fn cluster(line: &[u8], envelope: &Envelope<'_>) -> Self {
+    fn cluster(line: &str, envelope: &Envelope<'_>) -> Self {
         if let Some(ack) = envelope.ack {
             return Self::Answer { ack, accepted: envelope.accepted == Some(true) };
         }
@@ -161,7 +163,7 @@ impl FromWorker {
                 Some(Value::String(key)) => Self::Close { key: key.clone() },
                 Some(_) | None => Self::Other,
             },
-            (Some("queryServer"), Some(seq)) => match serde_json::from_slice(line) {
+            (Some("queryServer"), Some(seq)) => match serde_json::from_str(line) {
                 Ok(query) => Self::QueryServer { seq, query: Box::new(query) },
                 Err(_) => Self::Other,
             },
