@@ -61,6 +61,11 @@ impl Conversation {
         self.handles.push_back(None);
     }
 
+    /// How many handles it has neither acknowledged nor refused.
+    pub fn unacknowledged(&self) -> usize {
+        self.handles.len()
+    }
+
     /// A connection is offered, under this number.
     pub fn offered(&mut self, seq: u64, listener: ListenerId) {
         self.handles.push_back(Some(seq));
@@ -80,6 +85,8 @@ impl Conversation {
 
     /// An offer is answered: whose it was.
     pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+        // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
+        self.handles.retain(|handle| *handle != Some(ack));
         self.offers.remove(&ack)
     }
 
