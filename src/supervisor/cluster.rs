@@ -118,6 +118,16 @@ impl Supervisor {
     /// Makes a worker leave: through its channel if it has one, else by the stop signal.
     pub(super) fn retire(&mut self, now: Time, index: usize) {
         let Some(process) = self.workers[index].state.process() else { return };
+        match &mut self.workers[index].state {
+            // It was told already. Many programs take a second signal for "at once".
+            State::Stopping { why, .. } | State::Killed { why, .. } => return *why = Why::End,
+            State::Settling { .. } | State::Leaving { .. } => return,
+            State::Starting { .. }
+            | State::Ready { .. }
+            | State::Resting { .. }
+            | State::Spawning { .. }
+            | State::Finished => {}
+        }
         match &mut self.cluster {
             Some(cluster) if cluster.is_open(process.worker) => {
                 cluster.retire(process.worker);
