@@ -139,6 +139,9 @@ impl Supervisor {
 
     fn send_stop_signal(&mut self, index: usize, process: Process, why: Why, kill_at: Option<Time>) {
         self.workers[index].state = State::Stopping { process, why, kill_at };
+        if let Some(cluster) = &mut self.cluster {
+            cluster.retire(process.worker);
+        }
         let (signal, target) = (self.config.settings.stop_signal, self.config.settings.forward);
         self.act(Action::Signal { pid: process.pid, signal, target });
     }
