@@ -4,6 +4,7 @@
 //! can lose it. An accepted one is offered until a worker takes it, a limited number of deaths long. Knows connections by
 //! number only, and neither messages nor descriptors.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -103,8 +104,13 @@ impl Balancer {
 
     /// A worker can take connections.
     pub fn join(&mut self, worker: WorkerId) {
-        if self.members.insert(worker, Member::default()).is_none() {
-            self.free.push_back(worker);
+        match self.members.entry(worker) {
+            Entry::Vacant(place) => {
+                place.insert(Member::default());
+                self.free.push_back(worker);
+            }
+            // It closed its server, listens again, and owes the answer to an offer: it is free when that has come.
+            Entry::Occupied(mut member) => member.get_mut().retired = false,
         }
     }
 
@@ -163,14 +169,9 @@ impl Balancer {
     }
 
     /// The worker declined what it was offered: its server is closed or full.
-    pub fn declined(&mut self, worker: WorkerId, now: Time) {
+    pub fn declined(&mut self, worker: WorkerId) {
         let Some(mut offered) = self.answered(worker) else { return };
         offered.declined_by.insert(worker);
-        if self.members.keys().all(|member| offered.declined_by.contains(member)) {
-            offered.declined_by.clear();
-            offered.not_before = now + offered.pause;
-            offered.pause = (offered.pause * 2).min(DECLINED_LONGEST);
-        }
         self.waiting.push_front(offered);
     }
 
@@ -194,6 +195,18 @@ impl Balancer {
         Some(offered)
     }
 
+    /// Lets a connection rest that everybody has declined, also when who had not is gone by now.
+    fn rest(&mut self, now: Time) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.declined_by.is_empty()) {
+            let mut others = self.members.iter().filter(|(_, member)| !member.retired).map(|(id, _)| id);
+            if others.all(|worker| waiting.declined_by.contains(worker)) {
+                waiting.declined_by.clear();
+                waiting.not_before = now + waiting.pause;
+                waiting.pause = (waiting.pause * 2).min(DECLINED_LONGEST);
+            }
+        }
+    }
+
     /// When something that waits may go on.
     pub fn deadline(&self) -> Option<Time> {
         if self.waiting.is_empty() && !self.readable {
@@ -208,6 +221,7 @@ impl Balancer {
 
     /// Brings together who is free and who waits.
     pub fn pump(&mut self, now: Time, moves: &mut Vec<Move>) {
+        self.rest(now);
         // What is over is no deadline any more.
         let members = self.members.values_mut().map(|member| &mut member.not_before);
         for time in self.waiting.iter_mut().map(|waiting| &mut waiting.not_before).chain(members) {
@@ -238,8 +252,9 @@ impl Balancer {
         }
         let free = self.free.iter().filter(|worker| is_free(&self.members, worker)).count();
         let room = match self.choice {
-            // Whoever is free and found nobody waiting takes one from the kernel.
-            Choice::RoundRobin => free,
+            // Whoever is free and found nobody waiting takes one from the kernel; who is full declines that one as well.
+            Choice::RoundRobin if self.waiting.iter().any(|waiting| waiting.not_before > now) => 0,
+            Choice::RoundRobin => free.min(MOST_WAITING.saturating_sub(self.waiting.len())),
             // Only an accepted connection says whose it is.
             Choice::SourceIp if self.free.is_empty() => 0,
             Choice::SourceIp => MOST_WAITING.saturating_sub(self.waiting.len()).min(64),

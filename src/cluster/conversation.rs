@@ -69,6 +69,11 @@ impl Conversation {
         self.handles.len() >= MOST_HANDLES
     }
 
+    /// How many handles it has neither acknowledged nor refused.
+    pub fn unacknowledged(&self) -> usize {
+        self.handles.len()
+    }
+
     /// A connection is offered, under this number.
     pub fn offered(&mut self, seq: u64, listener: ListenerId) {
         self.handles.push_back(Some(seq));
@@ -88,6 +93,8 @@ impl Conversation {
 
     /// An offer is answered: whose it was.
     pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+        // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
+        self.handles.retain(|handle| *handle != Some(ack));
         self.offers.remove(&ack)
     }
 

@@ -50,6 +50,8 @@ pub struct Errno(pub i32);
 
 /// EINVAL.
 pub const INVALID: Errno = Errno(-22);
+/// EMFILE.
+pub const TOO_MANY: Errno = Errno(-24);
 /// EADDRINUSE.
 pub const IN_USE: Errno = Errno(-98);
 

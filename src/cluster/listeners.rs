@@ -6,10 +6,15 @@
 use serde_json::Value;
 
 use super::balancer::{Balancer, Choice};
-use super::listener::{Errno, IN_USE, Place};
+use super::listener::{Errno, IN_USE, Place, TOO_MANY};
 use super::message::{self, HandleType, Query, Reply, SockName};
 use super::{Cluster, Effect, Handle, Sharing};
 use crate::ids::{ListenerId, Slot, WorkerId};
+
+/// Most listeners; none is closed before we end, and each is a descriptor of ours.
+const MOST_LISTENERS: usize = 1024;
+/// Most handles that a worker may leave unacknowledged and ask for more.
+const MOST_UNACKNOWLEDGED: usize = 1024;
 
 /// Where a socket is on its way to be one.
 #[derive(Clone, Debug)]
@@ -44,6 +49,9 @@ impl Cluster {
             return;
         }
         let (slot, key) = (conversation.slot, query.key());
+        if conversation.unacknowledged() > MOST_UNACKNOWLEDGED {
+            return self.reply_error(worker, seq, &key, TOO_MANY);
+        }
         let place = match query.place() {
             Ok(_) if conversation.listeners.contains_key(&key) => {
                 return self.reply_error(worker, seq, &key, IN_USE);
@@ -80,6 +88,9 @@ impl Cluster {
                 Socket::Bound(_) => self.give(worker, seq, id),
             }
             return;
+        }
+        if self.listeners.len() >= MOST_LISTENERS {
+            return self.reply_error(worker, seq, &key, TOO_MANY);
         }
         let port = self.listeners.values().find(|listener| listener.key == key).and_then(Listener::port);
         let id = self.next_listener;
@@ -130,6 +141,14 @@ impl Cluster {
         else {
             return;
         };
+        // Since it asked, it may have been told to leave, or have got the same by asking twice: two replies would kill it.
+        if conversation.retired {
+            return;
+        }
+        if conversation.listeners.contains_key(&listener.key) {
+            let key = listener.key.clone();
+            return self.reply_error(worker, ack, &key, IN_USE);
+        }
         conversation.listeners.insert(listener.key.clone(), id);
         let seq = conversation.next_seq();
         let (key, data) = (&listener.key, &listener.data);

@@ -56,7 +56,7 @@ pub struct Letter {
     pub to: Recipients,
     /// Whether a descriptor belongs to it.
     pub with_descriptor: bool,
-    line: Vec<u8>,
+    line: String,
 }
 
 #[derive(Deserialize)]
@@ -78,27 +78,27 @@ struct Wrapped {
 
 impl Letter {
     /// A message of the program's that is addressed to siblings.
-    pub fn plain(line: &[u8]) -> Option<Self> {
-        let Addressed { allcores: Address { to } } = serde_json::from_slice(line).ok()?;
-        Some(Self { to, with_descriptor: false, line: line.to_vec() })
+    pub fn plain(line: &str) -> Option<Self> {
+        let Addressed { allcores: Address { to } } = serde_json::from_str(line).ok()?;
+        Some(Self { to, with_descriptor: false, line: line.to_owned() })
     }
 
     /// The same in the wrapping that says that a descriptor comes along.
-    pub fn wrapped(line: &[u8]) -> Option<Self> {
-        let Wrapped { kind, msg } = serde_json::from_slice(line).ok()?;
+    pub fn wrapped(line: &str) -> Option<Self> {
+        let Wrapped { kind, msg } = serde_json::from_str(line).ok()?;
         let fits = line.len() <= LONGEST_WITH_DESCRIPTOR && KINDS.contains(&kind.as_str());
-        fits.then(|| Self { to: msg.allcores.to, with_descriptor: true, line: line.to_vec() })
+        fits.then(|| Self { to: msg.allcores.to, with_descriptor: true, line: line.to_owned() })
     }
 
     /// The line as it arrives.
     pub fn from(&self, slot: Slot, worker: WorkerId) -> Option<String> {
         let sender = format!("{{\"from\":{slot},\"worker\":{worker}}}");
         let mut line = if self.with_descriptor {
-            let wrapping: Members<'_> = serde_json::from_slice(&self.line).ok()?;
+            let wrapping: Members<'_> = serde_json::from_str(&self.line).ok()?;
             let inner: Members<'_> = serde_json::from_str(wrapping.get("msg")?).ok()?;
             wrapping.with("msg", &inner.with("allcores", &sender))
         } else {
-            let members: Members<'_> = serde_json::from_slice(&self.line).ok()?;
+            let members: Members<'_> = serde_json::from_str(&self.line).ok()?;
             members.with("allcores", &sender)
         };
         line.push('\n');
@@ -150,7 +150,7 @@ mod tests {
 
     fn arrives(line: &str) -> Option<String> {
         let read = if line.contains("NODE_HANDLE") { Letter::wrapped } else { Letter::plain };
-        read(line.as_bytes())?.from(Slot(1), WorkerId(7))
+        read(line)?.from(Slot(1), WorkerId(7))
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn recipients_are_a_slot_or_a_group() {
         let to = |text: &str| {
-            Letter::plain(format!("{{\"allcores\":{{\"to\":{text}}}}}").as_bytes()).map(|letter| letter.to)
+            Letter::plain(&format!("{{\"allcores\":{{\"to\":{text}}}}}")).map(|letter| letter.to)
         };
         let included = |text: &str| to(text).map(|to| [0, 1, 2].map(|slot| to.include(Slot(slot), Slot(1))));
         assert_eq!(included("2"), Some([false, false, true]));

@@ -142,8 +142,8 @@ struct Command<'a> {
     cmd: std::borrow::Cow<'a, str>,
 }
 
-fn is_nodes_own(line: &[u8]) -> bool {
-    serde_json::from_slice::<Command<'_>>(line).is_ok_and(|command| command.cmd.starts_with("NODE_"))
+fn is_nodes_own(line: &str) -> bool {
+    serde_json::from_str::<Command<'_>>(line).is_ok_and(|command| command.cmd.starts_with("NODE_"))
 }
 
 impl FromWorker {
@@ -156,9 +156,11 @@ impl FromWorker {
         if line == br#""ready""# {
             return Ok(Self::SaidReady);
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
+        // What is passed over in JSON is not looked at, so its letters are looked at here.
+        let line = std::str::from_utf8(line).map_err(|_| NotJson)?;
+        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(line) else {
             // A program may send any JSON, also an object that only looks like one of Node's.
-            serde_json::from_slice::<IgnoredAny>(line).map_err(|_| NotJson)?;
+            serde_json::from_str::<IgnoredAny>(line).map_err(|_| NotJson)?;
             let letter = if is_nodes_own(line) { None } else { Letter::plain(line) };
             return Ok(letter.map_or(Self::Other, Self::Letter));
         };
@@ -179,7 +181,7 @@ impl FromWorker {
         })
     }
 
-    fn cluster(line: &[u8], envelope: &Envelope<'_>) -> Self {
+    fn cluster(line: &str, envelope: &Envelope<'_>) -> Self {
         if let Some(ack) = envelope.ack {
             return Self::Answer { ack, accepted: envelope.accepted == Some(true) };
         }
@@ -190,7 +192,7 @@ impl FromWorker {
                 Some(Value::String(key)) => Self::Close { key: key.clone() },
                 Some(_) | None => Self::Other,
             },
-            (Some("queryServer"), Some(seq)) => match serde_json::from_slice(line) {
+            (Some("queryServer"), Some(seq)) => match serde_json::from_str(line) {
                 Ok(query) => Self::QueryServer { seq, query: Box::new(query) },
                 Err(_) => Self::Other,
             },

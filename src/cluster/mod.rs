@@ -254,21 +254,23 @@ impl Cluster {
             return self.effects.extend(descriptors.into_iter().map(Effect::Close));
         };
         let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.effects.push(Effect::EndChannel { worker, reason: "a line longer than 8 MiB" });
+            return self.break_off(worker, "a line longer than 8 MiB");
         };
         for line in lines {
             match FromWorker::read(&line) {
                 Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => {
-                    return self
-                        .effects
-                        .push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
-                }
+                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
             }
         }
         if let Some(conversation) = self.workers.get_mut(&worker) {
             self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
         }
+    }
+
+    /// A worker broke the protocol. Nothing is said to it any more, nor offered, and nothing that it says is heard.
+    fn break_off(&mut self, worker: WorkerId, reason: &'static str) {
+        self.effects.push(Effect::EndChannel { worker, reason });
+        self.ended(worker);
     }
 
     fn received(&mut self, now: Time, worker: WorkerId, message: FromWorker) {
@@ -283,7 +285,7 @@ impl Cluster {
             }
             FromWorker::Answer { ack, accepted } => {
                 if let Some(listener) = conversation.answered(ack) {
-                    self.answered(now, worker, listener, accepted);
+                    self.answered(worker, listener, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
@@ -337,7 +339,7 @@ impl Cluster {
         }
     }
 
-    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
+    fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(listener) = self.listeners.get_mut(&listener) else { return };
         if accepted {
             let mut moves = Vec::new();
@@ -347,7 +349,7 @@ impl Cluster {
                 Move::Offer(..) | Move::Accept(_) => None,
             }));
         } else {
-            listener.balancer.declined(worker, now);
+            listener.balancer.declined(worker);
         }
     }
 
