@@ -7,6 +7,7 @@ mod balancer;
 mod cluster;
 mod conversation;
 mod leaving;
+mod mail;
 mod primary;
 mod requests;
 mod shutdown;
