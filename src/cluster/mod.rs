@@ -271,7 +271,7 @@ impl Cluster {
             }
             FromWorker::Answer { ack, accepted } => {
                 if let Some(listener) = conversation.answered(ack) {
-                    self.answered(worker, listener, accepted);
+                    self.answered(now, worker, listener, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
@@ -301,7 +301,7 @@ impl Cluster {
         }
     }
 
-    fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
+    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(listener) = self.listeners.get_mut(&listener) else { return };
         if accepted {
             let mut moves = Vec::new();
@@ -311,7 +311,7 @@ impl Cluster {
                 Move::Offer(..) | Move::Accept(_) => None,
             }));
         } else {
-            listener.balancer.declined(worker);
+            listener.balancer.declined(worker, now);
         }
     }
 
