@@ -3,11 +3,10 @@
 //! Decides whether a worker gets a listener that is there, one that is made for it, or an error. What becomes of its
 //! connections is the balancer's.
 
-use serde_json::Value;
-
 use super::balancer::{Balancer, Choice};
 use super::listener::{Errno, IN_USE, Place, TOO_MANY};
 use super::message::{self, HandleType, Query, Reply, SockName};
+use super::object::quote;
 use super::{Cluster, Effect, Handle, Sharing};
 use crate::ids::{ListenerId, Slot, WorkerId};
 
@@ -36,7 +35,7 @@ pub(super) struct Listener {
     sharing: Sharing,
     pub(super) socket: Socket,
     /// What the first worker's server shares with the others.
-    data: Value,
+    data: String,
     pub(super) balancer: Balancer,
 }
 
@@ -100,7 +99,7 @@ impl Cluster {
             Sharing::OneForAll | Sharing::OnePerSlot => Choice::RoundRobin,
         };
         let listener = Listener {
-            quoted: Value::String(key.clone()).to_string(),
+            quoted: quote(&key),
             key,
             slot,
             kind: place.handle_type(),
@@ -151,7 +150,7 @@ impl Cluster {
         }
         conversation.listeners.insert(listener.key.clone(), id);
         let seq = conversation.next_seq();
-        let (key, data) = (&listener.key, &listener.data);
+        let (key, data) = (&listener.quoted, &listener.data);
         let effect = match listener.sharing {
             Sharing::HandOver(_) => {
                 listener.balancer.join(worker);
@@ -172,7 +171,7 @@ impl Cluster {
     fn reply_error(&mut self, worker: WorkerId, ack: u64, key: &str, errno: Errno) {
         if let Some(conversation) = self.workers.get_mut(&worker) {
             let (Errno(errno), seq) = (errno, conversation.next_seq());
-            let line = Reply { errno, key, ack, data: &Value::Null, sockname: None, seq }.line();
+            let line = Reply { errno, key: &quote(key), ack, data: "null", sockname: None, seq }.line();
             self.send(worker, line, Handle::None);
         }
     }

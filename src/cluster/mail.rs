@@ -3,12 +3,7 @@
 //! `{"allcores": {"to": 2}, …}` goes to the worker in slot 2, `"all"` to every worker, `"others"` to all but the sender. It arrives
 //! unchanged, but for `"allcores": {"from": SLOT, "worker": ID}`.
 
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
+use super::object::Object;
 use crate::ids::{Slot, WorkerId};
 
 /// The longest message that a descriptor goes with: it must fit one buffer of the kernel's, or Node would give the
@@ -19,19 +14,10 @@ const LONGEST_WITH_DESCRIPTOR: usize = 32 * 1024;
 const KINDS: [&str; 5] = ["net.Socket", "net.Server", "net.Native", "dgram.Socket", "dgram.Native"];
 
 /// Who gets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipients {
     /// The worker in this slot.
-    Slot(u16),
-    /// Several.
-    Group(Group),
-}
-
-/// Several workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Group {
+    Slot(Slot),
     /// Every worker, the sender too.
     All,
     /// Every worker but the sender.
@@ -42,9 +28,9 @@ impl Recipients {
     /// Whether the worker in `slot` gets what the one in `from` sends.
     pub fn include(self, slot: Slot, from: Slot) -> bool {
         match self {
-            Self::Slot(wanted) => slot == Slot(wanted),
-            Self::Group(Group::All) => true,
-            Self::Group(Group::Others) => slot != from,
+            Self::Slot(wanted) => slot == wanted,
+            Self::All => true,
+            Self::Others => slot != from,
         }
     }
 }
@@ -59,88 +45,41 @@ pub struct Letter {
     line: String,
 }
 
-#[derive(Deserialize)]
-struct Address {
-    to: Recipients,
-}
-
-#[derive(Deserialize)]
-struct Addressed {
-    allcores: Address,
-}
-
-#[derive(Deserialize)]
-struct Wrapped {
-    #[serde(rename = "type")]
-    kind: String,
-    msg: Addressed,
+/// To whom a message is addressed, if to anybody.
+fn recipients(message: &Object<'_>) -> Option<Recipients> {
+    let to = Object::read(message.get("allcores")?)?.get("to")?;
+    match to {
+        "\"all\"" => Some(Recipients::All),
+        "\"others\"" => Some(Recipients::Others),
+        slot => slot.parse().ok().map(|slot| Recipients::Slot(Slot(slot))),
+    }
 }
 
 impl Letter {
     /// A message of the program's that is addressed to siblings.
-    pub fn plain(line: &str) -> Option<Self> {
-        let Addressed { allcores: Address { to } } = serde_json::from_str(line).ok()?;
-        Some(Self { to, with_descriptor: false, line: line.to_owned() })
+    pub fn plain(line: &str, message: &Object<'_>) -> Option<Self> {
+        Some(Self { to: recipients(message)?, with_descriptor: false, line: line.to_owned() })
     }
 
     /// The same in the wrapping that says that a descriptor comes along.
-    pub fn wrapped(line: &str) -> Option<Self> {
-        let Wrapped { kind, msg } = serde_json::from_str(line).ok()?;
-        let fits = line.len() <= LONGEST_WITH_DESCRIPTOR && KINDS.contains(&kind.as_str());
-        fits.then(|| Self { to: msg.allcores.to, with_descriptor: true, line: line.to_owned() })
+    pub fn wrapped(line: &str, wrapping: &Object<'_>) -> Option<Self> {
+        let to = recipients(&Object::read(wrapping.get("msg")?)?)?;
+        let fits = line.len() <= LONGEST_WITH_DESCRIPTOR && KINDS.contains(&wrapping.text("type")?.as_ref());
+        fits.then(|| Self { to, with_descriptor: true, line: line.to_owned() })
     }
 
     /// The line as it arrives.
     pub fn from(&self, slot: Slot, worker: WorkerId) -> Option<String> {
         let sender = format!("{{\"from\":{slot},\"worker\":{worker}}}");
+        let outer = Object::read(&self.line)?;
         let mut line = if self.with_descriptor {
-            let wrapping: Members<'_> = serde_json::from_str(&self.line).ok()?;
-            let inner: Members<'_> = serde_json::from_str(wrapping.get("msg")?).ok()?;
-            wrapping.with("msg", &inner.with("allcores", &sender))
+            let inner = Object::read(outer.get("msg")?)?;
+            outer.with("msg", &inner.with("allcores", &sender))
         } else {
-            let members: Members<'_> = serde_json::from_str(&self.line).ok()?;
-            members.with("allcores", &sender)
+            outer.with("allcores", &sender)
         };
         line.push('\n');
         Some(line)
-    }
-}
-
-/// The members of an object as they were written, in their order: what is passed on is not to be read.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl Members<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.get())
-    }
-
-    /// The object with another value for one of its members.
-    fn with(&self, name: &str, value: &str) -> String {
-        let members = self.0.iter().map(|(member, old)| {
-            let value = if member == name { value } else { old.get() };
-            format!("{}:{value}", serde_json::Value::from(member.as_str()))
-        });
-        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Object).map(Members)
     }
 }
 
@@ -150,7 +89,7 @@ mod tests {
 
     fn arrives(line: &str) -> Option<String> {
         let read = if line.contains("NODE_HANDLE") { Letter::wrapped } else { Letter::plain };
-        read(line)?.from(Slot(1), WorkerId(7))
+        read(line, &Object::read(line)?)?.from(Slot(1), WorkerId(7))
     }
 
     #[test]
@@ -173,7 +112,8 @@ mod tests {
     #[test]
     fn recipients_are_a_slot_or_a_group() {
         let to = |text: &str| {
-            Letter::plain(&format!("{{\"allcores\":{{\"to\":{text}}}}}")).map(|letter| letter.to)
+            let line = format!("{{\"allcores\":{{\"to\":{text}}}}}");
+            Letter::plain(&line, &Object::read(&line)?).map(|letter| letter.to)
         };
         let included = |text: &str| to(text).map(|to| [0, 1, 2].map(|slot| to.include(Slot(slot), Slot(1))));
         assert_eq!(included("2"), Some([false, false, true]));

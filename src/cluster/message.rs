@@ -3,63 +3,57 @@
 //! What a worker says is data from a stranger: whatever does not have the form that Node gives it is no message of
 //! Node's. What we say is written here and nowhere else.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use std::borrow::Cow;
 
 use super::mail::Letter;
+use super::object::{Object, is_json, quote};
 
 /// What a worker asks to listen on, as `queryServer` has it. Programs hand Node all sorts of things to listen with, and Node
 /// hands them on (a `backlog` of `false`, say): what is not of its type is not there.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Host or path; `None` is every address.
-    #[serde(default, deserialize_with = "text")]
     pub address: Option<String>,
     /// The port; -1 for a path; `None` with a descriptor.
-    #[serde(default, deserialize_with = "number")]
     pub port: Option<i64>,
-    /// `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or nothing with a descriptor.
-    #[serde(default)]
-    pub address_type: Value,
+    /// As it was written: `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or `null` with a descriptor.
+    pub address_type: String,
     /// A descriptor of ours that it names.
-    #[serde(default, deserialize_with = "number")]
     pub fd: Option<i64>,
     /// How many servers on this address this worker has already.
-    #[serde(default, deserialize_with = "number")]
-    pub index: Option<i64>,
+    pub index: i64,
     /// TCP: 1 is IPv6 only. UDP: 1 is IPv6 only, 4 is to share the address.
-    #[serde(default, deserialize_with = "number")]
-    pub flags: Option<i64>,
+    pub flags: i64,
     /// The queue's length; 0 or nothing is Node's own.
-    #[serde(default, deserialize_with = "number")]
     pub backlog: Option<i64>,
     /// A path that everybody may read.
-    #[serde(default, deserialize_with = "truth")]
     pub readable_all: bool,
     /// A path that everybody may write.
-    #[serde(default, deserialize_with = "truth")]
     pub writable_all: bool,
-    /// What the first worker's server shares with the others: TLS ticket keys.
-    #[serde(default)]
-    pub data: Value,
+    /// What the first worker's server shares with the others, as it was written: TLS ticket keys.
+    pub data: String,
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Value::deserialize(deserializer).map(|value| value.as_str().map(str::to_owned))
-}
-
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Value::deserialize(deserializer).map(|value| value.as_i64())
-}
-
-fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Value::deserialize(deserializer).map(|value| value == Value::Bool(true))
+impl Query {
+    fn read(message: &Object<'_>) -> Self {
+        let raw = |name| message.get(name).unwrap_or("null").to_owned();
+        Self {
+            address: message.text("address").map(Cow::into_owned),
+            port: message.number("port"),
+            address_type: raw("addressType"),
+            fd: message.number("fd"),
+            index: message.number("index").unwrap_or(0),
+            flags: message.number("flags").unwrap_or(0),
+            backlog: message.number("backlog"),
+            readable_all: message.is_true("readableAll"),
+            writable_all: message.is_true("writableAll"),
+            data: raw("data"),
+        }
+    }
 }
 
 /// What a worker said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWorker {
     /// It runs.
     Online,
@@ -99,13 +93,13 @@ pub enum FromWorker {
     Letter(Letter),
     /// It waits for the sockets of a server, which it sent to us, to be closed.
     SocketNotifyClose {
-        /// The server's name for them.
-        key: Value,
+        /// The server's name for them, as it was written.
+        key: String,
     },
     /// It asks how many such sockets there are.
     SocketGetCount {
-        /// The server's name for them.
-        key: Value,
+        /// The server's name for them, as it was written.
+        key: String,
     },
     /// A message of the program's, the text `ready`: PM2's convention.
     SaidReady,
@@ -116,35 +110,6 @@ pub enum FromWorker {
 /// What is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    cmd: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    act: Option<std::borrow::Cow<'a, str>>,
-    #[serde(default)]
-    seq: Option<u64>,
-    #[serde(default)]
-    ack: Option<u64>,
-    #[serde(default)]
-    accepted: Option<bool>,
-    #[serde(default)]
-    key: Option<Value>,
-    #[serde(default)]
-    allcores: Option<IgnoredAny>,
-}
-
-/// Node keeps messages with such a command to itself; a program's do not have one.
-#[derive(Deserialize)]
-struct Command<'a> {
-    #[serde(borrow)]
-    cmd: std::borrow::Cow<'a, str>,
-}
-
-fn is_nodes_own(line: &str) -> bool {
-    serde_json::from_str::<Command<'_>>(line).is_ok_and(|command| command.cmd.starts_with("NODE_"))
-}
 
 impl FromWorker {
     /// Reads a line.
@@ -158,44 +123,36 @@ impl FromWorker {
         }
         // What is passed over in JSON is not looked at, so its letters are looked at here.
         let line = std::str::from_utf8(line).map_err(|_| NotJson)?;
-        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(line) else {
-            // A program may send any JSON, also an object that only looks like one of Node's.
-            serde_json::from_str::<IgnoredAny>(line).map_err(|_| NotJson)?;
-            let letter = if is_nodes_own(line) { None } else { Letter::plain(line) };
-            return Ok(letter.map_or(Self::Other, Self::Letter));
+        let Some(message) = Object::read(line) else {
+            return if is_json(line) { Ok(Self::Other) } else { Err(NotJson) };
         };
-        Ok(match envelope.cmd.as_deref() {
-            Some("NODE_CLUSTER") => Self::cluster(line, &envelope),
+        let key = || message.get("key").unwrap_or("null").to_owned();
+        Ok(match message.text("cmd").as_deref() {
+            Some("NODE_CLUSTER") => Self::cluster(&message),
             Some("NODE_HANDLE_ACK") => Self::Ack,
             Some("NODE_HANDLE_NACK") => Self::Nack,
-            Some("NODE_HANDLE") => Self::Handle(Letter::wrapped(line)),
-            Some("NODE_SOCKET_NOTIFY_CLOSE") => {
-                Self::SocketNotifyClose { key: envelope.key.unwrap_or_default() }
-            }
-            Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: envelope.key.unwrap_or_default() },
+            Some("NODE_HANDLE") => Self::Handle(Letter::wrapped(line, &message)),
+            Some("NODE_SOCKET_NOTIFY_CLOSE") => Self::SocketNotifyClose { key: key() },
+            Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: key() },
+            // Node keeps such messages to itself; a program's have no such command.
             Some(cmd) if cmd.starts_with("NODE_") => Self::Other,
-            Some(_) | None if envelope.allcores.is_some() => {
-                Letter::plain(line).map_or(Self::Other, Self::Letter)
-            }
-            Some(_) | None => Self::Other,
+            Some(_) | None => Letter::plain(line, &message).map_or(Self::Other, Self::Letter),
         })
     }
 
-    fn cluster(line: &str, envelope: &Envelope<'_>) -> Self {
-        if let Some(ack) = envelope.ack {
-            return Self::Answer { ack, accepted: envelope.accepted == Some(true) };
+    fn cluster(message: &Object<'_>) -> Self {
+        if let Some(ack) = message.count("ack") {
+            return Self::Answer { ack, accepted: message.is_true("accepted") };
         }
-        match (envelope.act.as_deref(), envelope.seq) {
+        match (message.text("act").as_deref(), message.count("seq")) {
             (Some("online"), _) => Self::Online,
             (Some("listening"), _) => Self::Listening,
-            (Some("close"), _) => match &envelope.key {
-                Some(Value::String(key)) => Self::Close { key: key.clone() },
-                Some(_) | None => Self::Other,
-            },
-            (Some("queryServer"), Some(seq)) => match serde_json::from_str(line) {
-                Ok(query) => Self::QueryServer { seq, query: Box::new(query) },
-                Err(_) => Self::Other,
-            },
+            (Some("close"), _) => {
+                message.text("key").map_or(Self::Other, |key| Self::Close { key: key.into_owned() })
+            }
+            (Some("queryServer"), Some(seq)) => {
+                Self::QueryServer { seq, query: Box::new(Query::read(message)) }
+            }
             (Some("exitedAfterDisconnect"), Some(seq)) => Self::ExitedAfterDisconnect { seq },
             (Some(_) | None, _) => Self::Other,
         }
@@ -203,7 +160,7 @@ impl FromWorker {
 }
 
 /// The name of a bound socket, as `server.address()` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SockName {
     /// The address.
     pub address: String,
@@ -223,19 +180,16 @@ pub enum HandleType {
 }
 
 /// The answer to a query.
-#[derive(Serialize)]
-#[serde(tag = "cmd", rename = "NODE_CLUSTER")]
 pub struct Reply<'a> {
     /// 0, or a negative errno.
     pub errno: i32,
-    /// The listener's name between us.
+    /// The listener's name between us, as JSON.
     pub key: &'a str,
     /// The number of the query.
     pub ack: u64,
-    /// What the first worker's server shares with the others.
-    pub data: &'a Value,
+    /// What the first worker's server shares with the others, as JSON.
+    pub data: &'a str,
     /// The socket's name, when the socket itself does not go along.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sockname: Option<&'a SockName>,
     /// The number of this message.
     pub seq: u64,
@@ -244,15 +198,17 @@ pub struct Reply<'a> {
 impl Reply<'_> {
     /// The line.
     pub fn line(&self) -> String {
-        line(self)
+        let Self { errno, key, ack, data, sockname, seq } = self;
+        let sockname = sockname.map_or_else(String::new, |SockName { address, family, port }| {
+            format!(
+                ",\"sockname\":{{\"address\":{},\"family\":\"{family}\",\"port\":{port}}}",
+                quote(address)
+            )
+        });
+        format!(
+            "{{\"cmd\":\"NODE_CLUSTER\",\"errno\":{errno},\"key\":{key},\"ack\":{ack},\"data\":{data}{sockname},\"seq\":{seq}}}\n"
+        )
     }
-}
-
-fn line(message: &impl Serialize) -> String {
-    // Strings, numbers and values that were JSON before cannot fail to be JSON again.
-    let mut line = serde_json::to_string(message).unwrap_or_default();
-    line.push('\n');
-    line
 }
 
 /// Wraps a message whose handle comes along.
@@ -286,14 +242,14 @@ pub fn handle_answer(came: bool) -> String {
     format!("{{\"cmd\":\"NODE_HANDLE_{}\"}}\n", if came { "ACK" } else { "NACK" })
 }
 
-/// No socket that a worker sent to us is open: we keep none.
-pub fn socket_all_closed(key: &Value) -> String {
-    line(&serde_json::json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": key}))
+/// No socket that a worker sent to us is open: we keep none. `key` is JSON already.
+pub fn socket_all_closed(key: &str) -> String {
+    format!("{{\"cmd\":\"NODE_SOCKET_ALL_CLOSED\",\"key\":{key}}}\n")
 }
 
-/// How many there are.
-pub fn socket_count(key: &Value) -> String {
-    line(&serde_json::json!({"cmd": "NODE_SOCKET_COUNT", "key": key, "count": 0}))
+/// How many there are. `key` is JSON already.
+pub fn socket_count(key: &str) -> String {
+    format!("{{\"cmd\":\"NODE_SOCKET_COUNT\",\"key\":{key},\"count\":0}}\n")
 }
 
 /// PM2's convention: the text `shutdown` before everything else.

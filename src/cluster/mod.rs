@@ -15,6 +15,7 @@ pub mod listener;
 mod listeners;
 pub mod mail;
 pub mod message;
+mod object;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -285,7 +286,7 @@ impl Cluster {
             }
             FromWorker::Answer { ack, accepted } => {
                 if let Some(listener) = conversation.answered(ack) {
-                    self.answered(worker, listener, accepted);
+                    self.answered(now, worker, listener, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
@@ -339,7 +340,7 @@ impl Cluster {
         }
     }
 
-    fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
+    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(listener) = self.listeners.get_mut(&listener) else { return };
         if accepted {
             let mut moves = Vec::new();
@@ -349,7 +350,7 @@ impl Cluster {
                 Move::Offer(..) | Move::Accept(_) => None,
             }));
         } else {
-            listener.balancer.declined(worker);
+            listener.balancer.declined(worker, now);
         }
     }
 
