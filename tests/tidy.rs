@@ -48,7 +48,7 @@ fn what_decides_does_not_touch_the_world() {
         ["std::fs", "std::process", "std::thread", "std::env", "std::os", "std::io", "Instant", "SystemTime"];
     let crates =
         ["libc::", "nix::", "mio::", "tracing::", "crate::system", "crate::observe", "async ", "HashMap"];
-    for (path, text) in files("src/supervisor").into_iter().chain(files("src/config")) {
+    for (path, text) in ["src/supervisor", "src/config", "src/cluster"].into_iter().flat_map(files) {
         for word in world.iter().chain(&crates) {
             assert!(!code(&text).contains(word), "{}: {word} belongs above the line", path.display());
         }
@@ -134,11 +134,14 @@ fn the_readmes_signals_are_the_tables() {
     // All real-time signals are alike: 32 and 33 are the C library's own.
     for signal in heard.filter(|signal| signal.number() < 32 || signal.number() == 34) {
         let name = if signal.number() == 34 { "RTMIN…RTMAX".to_owned() } else { signal.to_string() };
-        let row = [Column::Single, Column::Plain, Column::Pool].map(|column| word(signal, column)).to_vec();
+        let row = [Column::Single, Column::Plain, Column::Pool, Column::Cluster]
+            .map(|column| word(signal, column))
+            .to_vec();
         rows.entry(row).or_default().push(name);
     }
-    let mut expected =
-        String::from("| signal | `plain`, one worker | `plain`, several | a pool |\n|---|---|---|---|\n");
+    let mut expected = String::from(
+        "| signal | `plain`, one worker | `plain`, several | a pool | `cluster` |\n|---|---|---|---|---|\n",
+    );
     for (row, names) in rows.iter().rev() {
         expected.push_str(&format!("| {} | {} |\n", names.join(", "), row.join(" | ")));
     }

@@ -4,7 +4,8 @@
 //! can lose it. An accepted one is offered until a worker takes it, a limited number of deaths long. Knows connections by
 //! number only, and neither messages nor descriptors.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::supervisor::time::Time;
 const DEATHS: u8 = 3;
 /// How long a worker without descriptors is left alone.
 const ASIDE: Duration = Duration::from_millis(500);
-/// How long a connection waits that every worker has declined; doubled each time.
+/// How long a worker is left alone that has declined; doubled each time, until it takes one.
 const DECLINED_FIRST: Duration = Duration::from_millis(10);
 const DECLINED_LONGEST: Duration = Duration::from_millis(250);
 /// How soon a failure to accept is tried again.
@@ -60,16 +61,16 @@ struct Waiting {
     connection: ConnectionId,
     peer: Option<IpAddr>,
     deaths: u8,
-    declined_by: BTreeSet<WorkerId>,
-    pause: Duration,
-    not_before: Time,
 }
 
 /// A worker that has this listener.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Member {
     offered: Option<Waiting>,
+    /// It is left alone until then.
     not_before: Time,
+    /// How long it is left alone when it declines the next time.
+    pause: Duration,
     retired: bool,
 }
 
@@ -103,8 +104,14 @@ impl Balancer {
 
     /// A worker can take connections.
     pub fn join(&mut self, worker: WorkerId) {
-        if self.members.insert(worker, Member::default()).is_none() {
-            self.free.push_back(worker);
+        match self.members.entry(worker) {
+            Entry::Vacant(place) => {
+                let (offered, not_before, pause) = (None, Time::default(), DECLINED_FIRST);
+                place.insert(Member { offered, not_before, pause, retired: false });
+                self.free.push_back(worker);
+            }
+            // It closed its server, listens again, and owes the answer to an offer: it is free when that has come.
+            Entry::Occupied(mut member) => member.get_mut().retired = false,
         }
     }
 
@@ -140,9 +147,7 @@ impl Balancer {
 
     /// One was accepted.
     pub fn accepted(&mut self, connection: ConnectionId, peer: Option<IpAddr>) {
-        let (deaths, declined_by) = (0, BTreeSet::new());
-        let (pause, not_before) = (DECLINED_FIRST, Time::default());
-        self.waiting.push_back(Waiting { connection, peer, deaths, declined_by, pause, not_before });
+        self.waiting.push_back(Waiting { connection, peer, deaths: 0 });
     }
 
     /// What was asked to be accepted was.
@@ -158,18 +163,20 @@ impl Balancer {
     /// The worker took what it was offered.
     pub fn taken(&mut self, worker: WorkerId, moves: &mut Vec<Move>) {
         if let Some(offered) = self.answered(worker) {
+            if let Some(member) = self.members.get_mut(&worker) {
+                member.pause = DECLINED_FIRST;
+            }
             moves.push(Move::Close(offered.connection));
         }
     }
 
     /// The worker declined what it was offered: its server is closed or full.
     pub fn declined(&mut self, worker: WorkerId, now: Time) {
-        let Some(mut offered) = self.answered(worker) else { return };
-        offered.declined_by.insert(worker);
-        if self.members.keys().all(|member| offered.declined_by.contains(member)) {
-            offered.declined_by.clear();
-            offered.not_before = now + offered.pause;
-            offered.pause = (offered.pause * 2).min(DECLINED_LONGEST);
+        let Some(offered) = self.answered(worker) else { return };
+        // What it declines, it would decline again a moment later, and so with the next: it is the worker that has to rest.
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.not_before = now + member.pause;
+            member.pause = (member.pause * 2).min(DECLINED_LONGEST);
         }
         self.waiting.push_front(offered);
     }
@@ -201,37 +208,33 @@ impl Balancer {
         }
         let workers =
             self.free.iter().filter_map(|worker| self.members.get(worker)).map(|member| member.not_before);
-        let connections = self.waiting.iter().map(|waiting| waiting.not_before);
         let accepting = std::iter::once(self.accept_not_before);
-        workers.chain(connections).chain(accepting).filter(|time| *time > Time::default()).min()
+        workers.chain(accepting).filter(|time| *time > Time::default()).min()
     }
 
     /// Brings together who is free and who waits.
     pub fn pump(&mut self, now: Time, moves: &mut Vec<Move>) {
         // What is over is no deadline any more.
-        let members = self.members.values_mut().map(|member| &mut member.not_before);
-        for time in self.waiting.iter_mut().map(|waiting| &mut waiting.not_before).chain(members) {
-            if *time <= now {
-                *time = Time::default();
-            }
+        for member in self.members.values_mut().filter(|member| member.not_before <= now) {
+            member.not_before = Time::default();
         }
         let is_free = |members: &BTreeMap<WorkerId, Member>, worker: &WorkerId| {
             members.get(worker).is_some_and(|member| member.not_before <= now)
         };
         let mut index = 0;
         while let Some(waiting) = self.waiting.get(index) {
-            let wanted = self.preferred(waiting);
+            let wanted = self.preferred(waiting, now);
             let fits = |worker: &WorkerId| {
-                is_free(&self.members, worker)
-                    && !waiting.declined_by.contains(worker)
-                    && wanted.is_none_or(|wanted| wanted == *worker)
+                is_free(&self.members, worker) && wanted.is_none_or(|wanted| wanted == *worker)
             };
-            let place = if waiting.not_before <= now { self.free.iter().position(fits) } else { None };
+            let place = self.free.iter().position(fits);
             match place.and_then(|place| self.free.remove(place)) {
                 Some(worker) => {
                     let waiting = self.waiting.remove(index);
                     moves.extend(waiting.as_ref().map(|waiting| Move::Offer(worker, waiting.connection)));
-                    self.members.entry(worker).or_default().offered = waiting;
+                    if let Some(member) = self.members.get_mut(&worker) {
+                        member.offered = waiting;
+                    }
                 }
                 None => index += 1,
             }
@@ -239,9 +242,9 @@ impl Balancer {
         let free = self.free.iter().filter(|worker| is_free(&self.members, worker)).count();
         let room = match self.choice {
             // Whoever is free and found nobody waiting takes one from the kernel.
-            Choice::RoundRobin => free,
+            Choice::RoundRobin => free.min(MOST_WAITING.saturating_sub(self.waiting.len())),
             // Only an accepted connection says whose it is.
-            Choice::SourceIp if self.free.is_empty() => 0,
+            Choice::SourceIp if free == 0 => 0,
             Choice::SourceIp => MOST_WAITING.saturating_sub(self.waiting.len()).min(64),
         };
         if self.accept_not_before <= now {
@@ -255,13 +258,14 @@ impl Balancer {
 
     /// Whose a connection is by its client's address: rendezvous hashing, so that a worker that goes or comes moves only
     /// its own clients.
-    fn preferred(&self, waiting: &Waiting) -> Option<WorkerId> {
+    fn preferred(&self, waiting: &Waiting, now: Time) -> Option<WorkerId> {
         let peer = match self.choice {
             Choice::RoundRobin => return None,
             Choice::SourceIp => waiting.peer?,
         };
+        // Whoever is full or has no descriptors is none of the workers for now.
         let candidates =
-            self.members.iter().filter(|(id, member)| !member.retired && !waiting.declined_by.contains(id));
+            self.members.iter().filter(|(_, member)| !member.retired && member.not_before <= now);
         candidates.map(|(id, _)| *id).max_by_key(|id| weight(peer, *id))
     }
 

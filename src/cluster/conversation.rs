@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::{Splitter, TooLong};
-use crate::ids::{ListenerId, Slot};
+use crate::ids::{ConnectionId, ListenerId, Slot};
+
+/// Handles that may be on their way to one worker before siblings' mail is dropped.
+const MOST_HANDLES: usize = 64;
 
 /// One worker's side of the channel, as we know it.
 #[derive(Clone, Debug)]
@@ -25,7 +28,7 @@ pub struct Conversation {
     /// Offers that were not answered, by number.
     offers: BTreeMap<u64, ListenerId>,
     /// Descriptors that came and belong to no message yet.
-    descriptors: u32,
+    descriptors: VecDeque<ConnectionId>,
 }
 
 impl Conversation {
@@ -40,13 +43,13 @@ impl Conversation {
             next_seq: 0,
             handles: VecDeque::new(),
             offers: BTreeMap::new(),
-            descriptors: 0,
+            descriptors: VecDeque::new(),
         }
     }
 
     /// The lines that are complete with what came now.
-    pub fn split(&mut self, bytes: &[u8], descriptors: u32) -> Result<Vec<Vec<u8>>, TooLong> {
-        self.descriptors = self.descriptors.saturating_add(descriptors);
+    pub fn split(&mut self, bytes: &[u8], descriptors: Vec<ConnectionId>) -> Result<Vec<Vec<u8>>, TooLong> {
+        self.descriptors.extend(descriptors);
         self.splitter.split(bytes)
     }
 
@@ -56,9 +59,19 @@ impl Conversation {
         self.next_seq - 1
     }
 
-    /// A listener's handle is sent.
-    pub fn sent_listener(&mut self) {
+    /// A handle is sent that is no offer.
+    pub fn sent_handle(&mut self) {
         self.handles.push_back(None);
+    }
+
+    /// So many handles were not acknowledged that it cannot be reading: mail does not wait for it.
+    pub fn is_behind(&self) -> bool {
+        self.handles.len() >= MOST_HANDLES
+    }
+
+    /// How many handles it has neither acknowledged nor refused.
+    pub fn unacknowledged(&self) -> usize {
+        self.handles.len()
     }
 
     /// A connection is offered, under this number.
@@ -80,13 +93,19 @@ impl Conversation {
 
     /// An offer is answered: whose it was.
     pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+        // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
+        self.handles.retain(|handle| *handle != Some(ack));
         self.offers.remove(&ack)
     }
 
-    /// A message of the worker's says that a handle comes with it: whether one did.
-    pub fn take_descriptor(&mut self) -> bool {
-        let came = self.descriptors > 0;
-        self.descriptors = self.descriptors.saturating_sub(1);
-        came
+    /// A message of the worker's says that a handle comes with it: the one that did.
+    pub fn take_descriptor(&mut self) -> Option<ConnectionId> {
+        self.descriptors.pop_front()
+    }
+
+    /// Descriptors that no message claims: one for a message that has begun, and nobody waits for more.
+    pub fn unclaimed(&mut self, kept: usize) -> Vec<ConnectionId> {
+        let surplus = self.descriptors.len().saturating_sub(kept);
+        self.descriptors.drain(..surplus).collect()
     }
 }

@@ -1,7 +1,5 @@
 //! What workers ask to listen on: the place to bind, and the name that we and they call it by.
 
-use serde_json::Value;
-
 use super::message::{HandleType, Query};
 
 /// A place to bind, as a query asked for it.
@@ -50,6 +48,8 @@ pub struct Errno(pub i32);
 
 /// EINVAL.
 pub const INVALID: Errno = Errno(-22);
+/// EMFILE.
+pub const TOO_MANY: Errno = Errno(-24);
 /// EADDRINUSE.
 pub const IN_USE: Errno = Errno(-98);
 
@@ -67,18 +67,14 @@ impl Query {
             return self.path();
         }
         let port = u16::try_from(self.port.unwrap_or(0)).map_err(|_| INVALID)?;
-        let flags = self.flags.unwrap_or(0);
+        let flags = self.flags;
         let host = |is_ipv4| Host { address: self.address.clone(), port, is_ipv4, ipv6_only: flags & 1 != 0 };
-        match &self.address_type {
-            Value::String(kind) if kind == "udp4" => {
-                Ok(Place::Udp { host: host(true), shared: flags & 4 != 0 })
-            }
-            Value::String(kind) if kind == "udp6" => {
-                Ok(Place::Udp { host: host(false), shared: flags & 4 != 0 })
-            }
+        match self.address_type.as_str() {
+            "\"udp4\"" => Ok(Place::Udp { host: host(true), shared: flags & 4 != 0 }),
+            "\"udp6\"" => Ok(Place::Udp { host: host(false), shared: flags & 4 != 0 }),
             // Without a host Node says 4, and means every address of either family.
-            Value::Number(_) | Value::Null => Ok(Place::Tcp(host(false))),
-            Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => Err(INVALID),
+            "4" | "6" | "null" => Ok(Place::Tcp(host(false))),
+            _ => Err(INVALID),
         }
     }
 
@@ -89,8 +85,8 @@ impl Query {
             Some((_, name)) if !name.is_empty() && name.len() <= 107 => Ok(Place::Abstract(name.to_owned())),
             None if path.starts_with('/') && path.len() <= 107 => Ok(Place::Path {
                 path: path.to_owned(),
-                readable: self.readable_all == Some(true),
-                writable: self.writable_all == Some(true),
+                readable: self.readable_all,
+                writable: self.writable_all,
             }),
             Some(_) | None => Err(INVALID),
         }
@@ -98,10 +94,10 @@ impl Query {
 
     /// The name by which all workers that mean the same listener call it (as Node 22 and later make it).
     pub fn key(&self) -> String {
-        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let port = self.port.unwrap_or(0);
         let address = self.address.as_deref().unwrap_or("");
-        let key = format!("{address}:{port}:{}:{}", word(&self.address_type), self.fd.unwrap_or(-1));
+        let key =
+            format!("{address}:{port}:{}:{}", self.address_type.trim_matches('"'), self.fd.unwrap_or(-1));
         if port == 0 { format!("{key}:{}", self.index) } else { key }
     }
 

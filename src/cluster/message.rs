@@ -3,55 +3,57 @@
 //! What a worker says is data from a stranger: whatever does not have the form that Node gives it is no message of
 //! Node's. What we say is written here and nowhere else.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use std::borrow::Cow;
 
-/// What a worker asks to listen on, as `queryServer` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+use super::mail::Letter;
+use super::object::{Object, is_json, quote};
+
+/// What a worker asks to listen on, as `queryServer` has it. Programs hand Node all sorts of things to listen with, and Node
+/// hands them on (a `backlog` of `false`, say): what is not of its type is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Host or path; `None` is every address.
-    #[serde(default, deserialize_with = "if_it_fits")]
     pub address: Option<String>,
     /// The port; -1 for a path; `None` with a descriptor.
-    #[serde(default, deserialize_with = "if_it_fits")]
     pub port: Option<i64>,
-    /// `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or nothing with a descriptor.
-    #[serde(default)]
-    pub address_type: Value,
+    /// As it was written: `4`, `6`, `-1`, `"udp4"`, `"udp6"`, or `null` with a descriptor.
+    pub address_type: String,
     /// A descriptor of ours that it names.
-    #[serde(default, deserialize_with = "if_it_fits")]
     pub fd: Option<i64>,
     /// How many servers on this address this worker has already.
-    #[serde(default)]
     pub index: i64,
     /// TCP: 1 is IPv6 only. UDP: 1 is IPv6 only, 4 is to share the address.
-    #[serde(default, deserialize_with = "if_it_fits")]
-    pub flags: Option<u32>,
+    pub flags: i64,
     /// The queue's length; 0 or nothing is Node's own.
-    #[serde(default, deserialize_with = "if_it_fits")]
     pub backlog: Option<i64>,
     /// A path that everybody may read.
-    #[serde(default, deserialize_with = "if_it_fits")]
-    pub readable_all: Option<bool>,
+    pub readable_all: bool,
     /// A path that everybody may write.
-    #[serde(default, deserialize_with = "if_it_fits")]
-    pub writable_all: Option<bool>,
-    /// What the first worker's server shares with the others: TLS ticket keys.
-    #[serde(default)]
-    pub data: Value,
+    pub writable_all: bool,
+    /// What the first worker's server shares with the others, as it was written: TLS ticket keys.
+    pub data: String,
 }
 
-/// A field of another type is none: `listen(8000, callback)` sends `"backlog":false`.
-fn if_it_fits<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+impl Query {
+    fn read(message: &Object<'_>) -> Self {
+        let raw = |name| message.get(name).unwrap_or("null").to_owned();
+        Self {
+            address: message.text("address").map(Cow::into_owned),
+            port: message.number("port"),
+            address_type: raw("addressType"),
+            fd: message.number("fd"),
+            index: message.number("index").unwrap_or(0),
+            flags: message.number("flags").unwrap_or(0),
+            backlog: message.number("backlog"),
+            readable_all: message.is_true("readableAll"),
+            writable_all: message.is_true("writableAll"),
+            data: raw("data"),
+        }
+    }
 }
 
 /// What a worker said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWorker {
     /// It runs.
     Online,
@@ -85,17 +87,19 @@ pub enum FromWorker {
     Ack,
     /// It got a message whose handle was lost on the way.
     Nack,
-    /// It sends a handle, and says nothing else until it hears that it came.
-    Handle,
+    /// It sends a handle, perhaps to siblings, and says nothing else until it hears that it came.
+    Handle(Option<Letter>),
+    /// It writes to siblings.
+    Letter(Letter),
     /// It waits for the sockets of a server, which it sent to us, to be closed.
     SocketNotifyClose {
-        /// The server's name for them.
-        key: Value,
+        /// The server's name for them, as it was written.
+        key: String,
     },
     /// It asks how many such sockets there are.
     SocketGetCount {
-        /// The server's name for them.
-        key: Value,
+        /// The server's name for them, as it was written.
+        key: String,
     },
     /// A message of the program's, the text `ready`: PM2's convention.
     SaidReady,
@@ -107,22 +111,6 @@ pub enum FromWorker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    cmd: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    act: Option<std::borrow::Cow<'a, str>>,
-    #[serde(default)]
-    seq: Option<u64>,
-    #[serde(default)]
-    ack: Option<u64>,
-    #[serde(default)]
-    accepted: Option<bool>,
-    #[serde(default)]
-    key: Option<Value>,
-}
-
 impl FromWorker {
     /// Reads a line.
     pub fn read(line: &[u8]) -> Result<Self, NotJson> {
@@ -133,38 +121,38 @@ impl FromWorker {
         if line == br#""ready""# {
             return Ok(Self::SaidReady);
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
-            // A program may send any JSON, also an object that only looks like one of Node's.
-            return serde_json::from_slice::<IgnoredAny>(line).map(|_| Self::Other).map_err(|_| NotJson);
+        // What is passed over in JSON is not looked at, so its letters are looked at here.
+        let line = std::str::from_utf8(line).map_err(|_| NotJson)?;
+        let Some(message) = Object::read(line) else {
+            return if is_json(line) { Ok(Self::Other) } else { Err(NotJson) };
         };
-        Ok(match envelope.cmd.as_deref() {
-            Some("NODE_CLUSTER") => Self::cluster(line, &envelope),
+        let key = || message.get("key").unwrap_or("null").to_owned();
+        Ok(match message.text("cmd").as_deref() {
+            Some("NODE_CLUSTER") => Self::cluster(&message),
             Some("NODE_HANDLE_ACK") => Self::Ack,
             Some("NODE_HANDLE_NACK") => Self::Nack,
-            Some("NODE_HANDLE") => Self::Handle,
-            Some("NODE_SOCKET_NOTIFY_CLOSE") => {
-                Self::SocketNotifyClose { key: envelope.key.unwrap_or_default() }
-            }
-            Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: envelope.key.unwrap_or_default() },
-            Some(_) | None => Self::Other,
+            Some("NODE_HANDLE") => Self::Handle(Letter::wrapped(line, &message)),
+            Some("NODE_SOCKET_NOTIFY_CLOSE") => Self::SocketNotifyClose { key: key() },
+            Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: key() },
+            // Node keeps such messages to itself; a program's have no such command.
+            Some(cmd) if cmd.starts_with("NODE_") => Self::Other,
+            Some(_) | None => Letter::plain(line, &message).map_or(Self::Other, Self::Letter),
         })
     }
 
-    fn cluster(line: &[u8], envelope: &Envelope<'_>) -> Self {
-        if let Some(ack) = envelope.ack {
-            return Self::Answer { ack, accepted: envelope.accepted == Some(true) };
+    fn cluster(message: &Object<'_>) -> Self {
+        if let Some(ack) = message.count("ack") {
+            return Self::Answer { ack, accepted: message.is_true("accepted") };
         }
-        match (envelope.act.as_deref(), envelope.seq) {
+        match (message.text("act").as_deref(), message.count("seq")) {
             (Some("online"), _) => Self::Online,
             (Some("listening"), _) => Self::Listening,
-            (Some("close"), _) => match &envelope.key {
-                Some(Value::String(key)) => Self::Close { key: key.clone() },
-                Some(_) | None => Self::Other,
-            },
-            (Some("queryServer"), Some(seq)) => match serde_json::from_slice(line) {
-                Ok(query) => Self::QueryServer { seq, query: Box::new(query) },
-                Err(_) => Self::Other,
-            },
+            (Some("close"), _) => {
+                message.text("key").map_or(Self::Other, |key| Self::Close { key: key.into_owned() })
+            }
+            (Some("queryServer"), Some(seq)) => {
+                Self::QueryServer { seq, query: Box::new(Query::read(message)) }
+            }
             (Some("exitedAfterDisconnect"), Some(seq)) => Self::ExitedAfterDisconnect { seq },
             (Some(_) | None, _) => Self::Other,
         }
@@ -172,7 +160,7 @@ impl FromWorker {
 }
 
 /// The name of a bound socket, as `server.address()` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SockName {
     /// The address.
     pub address: String,
@@ -192,33 +180,35 @@ pub enum HandleType {
 }
 
 /// The answer to a query.
-#[derive(Serialize)]
 pub struct Reply<'a> {
-    cmd: &'static str,
     /// 0, or a negative errno.
     pub errno: i32,
-    /// The listener's name between us.
+    /// The listener's name between us, as JSON.
     pub key: &'a str,
     /// The number of the query.
     pub ack: u64,
-    /// What the first worker's server shares with the others.
-    pub data: &'a Value,
+    /// What the first worker's server shares with the others, as JSON.
+    pub data: &'a str,
     /// The socket's name, when the socket itself does not go along.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sockname: Option<&'a SockName>,
-    seq: u64,
+    /// The number of this message.
+    pub seq: u64,
 }
 
-fn line(message: &impl Serialize) -> String {
-    // Strings, numbers and values that were JSON before cannot fail to be JSON again.
-    let mut line = serde_json::to_string(message).unwrap_or_default();
-    line.push('\n');
-    line
-}
-
-/// The answer to a query, with or without a handle to follow.
-pub fn reply(seq: u64, ack: u64, key: &str, errno: i32, data: &Value, sockname: Option<&SockName>) -> String {
-    line(&Reply { cmd: "NODE_CLUSTER", errno, key, ack, data, sockname, seq })
+impl Reply<'_> {
+    /// The line.
+    pub fn line(&self) -> String {
+        let Self { errno, key, ack, data, sockname, seq } = self;
+        let sockname = sockname.map_or_else(String::new, |SockName { address, family, port }| {
+            format!(
+                ",\"sockname\":{{\"address\":{},\"family\":\"{family}\",\"port\":{port}}}",
+                quote(address)
+            )
+        });
+        format!(
+            "{{\"cmd\":\"NODE_CLUSTER\",\"errno\":{errno},\"key\":{key},\"ack\":{ack},\"data\":{data}{sockname},\"seq\":{seq}}}\n"
+        )
+    }
 }
 
 /// Wraps a message whose handle comes along.
@@ -252,30 +242,15 @@ pub fn handle_answer(came: bool) -> String {
     format!("{{\"cmd\":\"NODE_HANDLE_{}\"}}\n", if came { "ACK" } else { "NACK" })
 }
 
-/// No socket that a worker sent to us is open: we keep none.
-pub fn socket_all_closed(key: &Value) -> String {
-    line(&serde_json::json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": key}))
+/// No socket that a worker sent to us is open: we keep none. `key` is JSON already.
+pub fn socket_all_closed(key: &str) -> String {
+    format!("{{\"cmd\":\"NODE_SOCKET_ALL_CLOSED\",\"key\":{key}}}\n")
 }
 
-/// How many there are.
-pub fn socket_count(key: &Value) -> String {
-    line(&serde_json::json!({"cmd": "NODE_SOCKET_COUNT", "key": key, "count": 0}))
+/// How many there are. `key` is JSON already.
+pub fn socket_count(key: &str) -> String {
+    format!("{{\"cmd\":\"NODE_SOCKET_COUNT\",\"key\":{key},\"count\":0}}\n")
 }
 
 /// PM2's convention: the text `shutdown` before everything else.
 pub const SHUTDOWN: &str = "\"shutdown\"\n";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_whose_field_has_another_type_is_a_query_without_it() {
-        // What Node 20 makes of `listen(8000, '127.0.0.1', callback)`.
-        let line = br#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":"127.0.0.1","port":8000,"addressType":4,"backlog":false,"seq":1}"#;
-        let Ok(FromWorker::QueryServer { seq: 1, query }) = FromWorker::read(line) else {
-            panic!("no query")
-        };
-        assert_eq!((query.port, query.backlog()), (Some(8000), 511));
-    }
-}

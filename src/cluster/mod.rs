@@ -12,31 +12,34 @@ pub mod balancer;
 pub mod conversation;
 pub mod frame;
 pub mod listener;
+mod listeners;
+pub mod mail;
 pub mod message;
+mod object;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use serde_json::Value;
 
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
 use balancer::{Balancer, Choice, Move, Rest};
 use conversation::Conversation;
-use listener::{Errno, IN_USE, Place};
-use message::{FromWorker, HandleType, Query, SockName};
+use listener::{Errno, Place};
+use listeners::{Listener, Socket};
+use mail::Letter;
+use message::{FromWorker, SockName};
 
 /// What happened to channels and listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A worker wrote to its channel; so many descriptors came along, which are closed already.
+    /// A worker wrote to its channel.
     Read {
         /// Who.
         worker: WorkerId,
         /// What; lines may begin and end anywhere.
         bytes: Vec<u8>,
-        /// How many descriptors.
-        descriptors: u32,
+        /// Descriptors that came along, by the numbers that the system gave them.
+        descriptors: Vec<ConnectionId>,
     },
     /// A worker's channel has been read to its end.
     Ended(WorkerId),
@@ -91,6 +94,13 @@ pub enum Effect {
         /// What goes along.
         handle: Handle,
     },
+    /// The same for mail, which is dropped when the worker does not read.
+    Deliver {
+        /// To whom.
+        worker: WorkerId,
+        /// The line, its end included.
+        line: String,
+    },
     /// Bind a socket. Answered by [`Input::Bound`].
     Bind {
         /// Its number from now on.
@@ -133,30 +143,6 @@ pub enum Sharing {
     OneForAll,
     /// Workers accept from a socket of their slot's own.
     OnePerSlot,
-}
-
-/// Where a socket is on its way to be one.
-#[derive(Clone, Debug)]
-enum Socket {
-    /// It is being bound; these have asked for it, under these numbers.
-    Binding(Vec<(WorkerId, u64)>),
-    /// It is bound, and has this name.
-    Bound(Option<SockName>),
-}
-
-#[derive(Clone, Debug)]
-struct Listener {
-    key: String,
-    /// The key as JSON.
-    quoted: String,
-    /// Whose alone it is, when every slot has one.
-    slot: Option<Slot>,
-    kind: HandleType,
-    sharing: Sharing,
-    socket: Socket,
-    /// What the first worker's server shares with the others.
-    data: Value,
-    balancer: Balancer,
 }
 
 /// The primary.
@@ -264,21 +250,28 @@ impl Cluster {
         self.effects.push(Effect::Send { worker, line, handle });
     }
 
-    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: u32) {
-        let Some(conversation) = self.workers.get_mut(&worker) else { return };
+    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: Vec<ConnectionId>) {
+        let Some(conversation) = self.workers.get_mut(&worker) else {
+            return self.effects.extend(descriptors.into_iter().map(Effect::Close));
+        };
         let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.effects.push(Effect::EndChannel { worker, reason: "a line longer than 8 MiB" });
+            return self.break_off(worker, "a line longer than 8 MiB");
         };
         for line in lines {
             match FromWorker::read(&line) {
                 Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => {
-                    return self
-                        .effects
-                        .push(Effect::EndChannel { worker, reason: "a line that is no JSON" });
-                }
+                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
             }
         }
+        if let Some(conversation) = self.workers.get_mut(&worker) {
+            self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
+        }
+    }
+
+    /// A worker broke the protocol. Nothing is said to it any more, nor offered, and nothing that it says is heard.
+    fn break_off(&mut self, worker: WorkerId, reason: &'static str) {
+        self.effects.push(Effect::EndChannel { worker, reason });
+        self.ended(worker);
     }
 
     fn received(&mut self, now: Time, worker: WorkerId, message: FromWorker) {
@@ -310,15 +303,39 @@ impl Cluster {
                 self.retire(worker);
                 self.send(worker, line, Handle::None);
             }
-            FromWorker::Handle => {
-                let came = conversation.take_descriptor();
-                self.send(worker, message::handle_answer(came), Handle::None);
+            FromWorker::Handle(letter) => {
+                let descriptor = conversation.take_descriptor();
+                self.send(worker, message::handle_answer(descriptor.is_some()), Handle::None);
+                if let (Some(letter), Some(descriptor)) = (letter, descriptor) {
+                    self.deliver(worker, &letter, Handle::Connection(descriptor));
+                }
+                self.effects.extend(descriptor.map(Effect::Close));
             }
+            FromWorker::Letter(letter) => self.deliver(worker, &letter, Handle::None),
             FromWorker::SocketNotifyClose { key } => {
                 self.send(worker, message::socket_all_closed(&key), Handle::None);
             }
             FromWorker::SocketGetCount { key } => {
                 self.send(worker, message::socket_count(&key), Handle::None)
+            }
+        }
+    }
+
+    /// Brings a letter to everybody that it is for.
+    fn deliver(&mut self, sender: WorkerId, letter: &Letter, handle: Handle) {
+        let Some(from) = self.workers.get(&sender).map(|conversation| conversation.slot) else { return };
+        let Some(line) = letter.from(from, sender) else { return };
+        for (id, conversation) in &mut self.workers {
+            if letter.to.include(conversation.slot, from) {
+                let line = line.clone();
+                self.effects.extend(match handle {
+                    Handle::None => Some(Effect::Deliver { worker: *id, line }),
+                    Handle::Connection(_) | Handle::Listener(_) if conversation.is_behind() => None,
+                    Handle::Connection(_) | Handle::Listener(_) => {
+                        conversation.sent_handle();
+                        Some(Effect::Send { worker: *id, line, handle })
+                    }
+                });
             }
         }
     }
@@ -337,130 +354,10 @@ impl Cluster {
         }
     }
 
-    /// A worker asks for a listener.
-    fn asked(&mut self, worker: WorkerId, seq: u64, query: &Query) {
-        let Some(conversation) = self.workers.get(&worker) else { return };
-        if conversation.retired {
-            // It is about to close what it would get.
-            return;
-        }
-        let (slot, key) = (conversation.slot, query.key());
-        let place = match query.place() {
-            Ok(_) if conversation.listeners.contains_key(&key) => {
-                return self.reply_error(worker, seq, &key, IN_USE);
-            }
-            Ok(place) => place,
-            Err(errno) => return self.reply_error(worker, seq, &key, errno),
-        };
-        // UDP has no connections to hand over.
-        let sharing = match (place.handle_type(), self.sharing) {
-            (HandleType::DatagramNative, _) => Sharing::OneForAll,
-            (HandleType::Native, sharing) => sharing,
-        };
-        // A path, an abstract name and a socket of LISTEN exist once.
-        let sharing = match (&place, sharing) {
-            (Place::Path { .. } | Place::Abstract(_) | Place::Passed(_), Sharing::OnePerSlot) => {
-                Sharing::OneForAll
-            }
-            (
-                Place::Tcp(_)
-                | Place::Udp { .. }
-                | Place::Path { .. }
-                | Place::Abstract(_)
-                | Place::Passed(_),
-                sharing,
-            ) => sharing,
-        };
-        let slot = (sharing == Sharing::OnePerSlot).then_some(slot);
-        let same =
-            self.listeners.iter_mut().find(|(_, listener)| listener.key == key && listener.slot == slot);
-        if let Some((id, listener)) = same {
-            let id = *id;
-            match &mut listener.socket {
-                Socket::Binding(askers) => askers.push((worker, seq)),
-                Socket::Bound(_) => self.give(worker, seq, id),
-            }
-            return;
-        }
-        let port = self.listeners.values().find(|listener| listener.key == key).and_then(Listener::port);
-        let id = self.next_listener;
-        self.next_listener = ListenerId(id.0 + 1);
-        let choice = match sharing {
-            Sharing::HandOver(choice) => choice,
-            Sharing::OneForAll | Sharing::OnePerSlot => Choice::RoundRobin,
-        };
-        let listener = Listener {
-            quoted: Value::String(key.clone()).to_string(),
-            key,
-            slot,
-            kind: place.handle_type(),
-            sharing,
-            socket: Socket::Binding(vec![(worker, seq)]),
-            data: query.data.clone(),
-            balancer: Balancer::new(choice),
-        };
-        self.listeners.insert(id, listener);
-        let place = match port {
-            Some(port) => place.at_port(port),
-            None => place,
-        };
-        self.effects.push(Effect::Bind { listener: id, place, backlog: query.backlog(), sharing });
-    }
-
-    fn bound(&mut self, id: ListenerId, result: Result<Option<SockName>, Errno>) {
-        let Some(listener) = self.listeners.get_mut(&id) else { return };
-        let socket = match &result {
-            Ok(name) => Socket::Bound(name.clone()),
-            Err(_) => Socket::Binding(Vec::new()),
-        };
-        let Socket::Binding(askers) = std::mem::replace(&mut listener.socket, socket) else { return };
-        match result {
-            Ok(_) => askers.into_iter().for_each(|(worker, seq)| self.give(worker, seq, id)),
-            Err(errno) => {
-                let key = listener.key.clone();
-                self.listeners.remove(&id);
-                askers.into_iter().for_each(|(worker, seq)| self.reply_error(worker, seq, &key, errno));
-            }
-        }
-    }
-
-    /// Replies to a query with a listener that is bound.
-    fn give(&mut self, worker: WorkerId, ack: u64, id: ListenerId) {
-        let (Some(conversation), Some(listener)) =
-            (self.workers.get_mut(&worker), self.listeners.get_mut(&id))
-        else {
-            return;
-        };
-        conversation.listeners.insert(listener.key.clone(), id);
-        let seq = conversation.next_seq();
-        let (key, data) = (&listener.key, &listener.data);
-        let effect = match listener.sharing {
-            Sharing::HandOver(_) => {
-                listener.balancer.join(worker);
-                let name = listener.name();
-                let line = message::reply(seq, ack, key, 0, data, name);
-                Effect::Send { worker, line, handle: Handle::None }
-            }
-            Sharing::OneForAll | Sharing::OnePerSlot => {
-                conversation.sent_listener();
-                let reply = message::reply(seq, ack, key, 0, data, None);
-                let line = message::with_handle(listener.kind, &reply);
-                Effect::Send { worker, line, handle: Handle::Listener(id) }
-            }
-        };
-        self.effects.push(effect);
-    }
-
-    fn reply_error(&mut self, worker: WorkerId, ack: u64, key: &str, Errno(errno): Errno) {
-        if let Some(conversation) = self.workers.get_mut(&worker) {
-            let line = message::reply(conversation.next_seq(), ack, key, errno, &Value::Null, None);
-            self.send(worker, line, Handle::None);
-        }
-    }
-
     /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
     fn ended(&mut self, worker: WorkerId) {
-        let Some(conversation) = self.workers.remove(&worker) else { return };
+        let Some(mut conversation) = self.workers.remove(&worker) else { return };
+        self.effects.extend(conversation.unclaimed(0).into_iter().map(Effect::Close));
         self.ended.insert(worker, conversation.wished_to_leave);
         let mut moves = Vec::new();
         for listener in self.listeners.values_mut() {
@@ -496,18 +393,5 @@ impl Cluster {
             }
         }
         std::mem::take(&mut self.effects)
-    }
-}
-
-impl Listener {
-    fn name(&self) -> Option<&SockName> {
-        match &self.socket {
-            Socket::Bound(name) => name.as_ref(),
-            Socket::Binding(_) => None,
-        }
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.name().map(|name| name.port)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use super::nearest;
+use super::nearest::nearest;
 use super::settings::TABLE;
 
 /// What the command line asks for.

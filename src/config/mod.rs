@@ -7,21 +7,23 @@ pub mod address;
 pub mod cli;
 pub mod environment;
 pub mod kinds;
+mod nearest;
 pub mod report;
 pub mod settings;
 mod texts;
+mod together;
 pub mod value;
 
 pub use texts::Source;
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::Invocation;
 use environment::Environment;
-use kinds::{Balance, MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
-use settings::{Mistake, PREFIX, Settings, TABLE};
+use kinds::{Balance, Ready, RestartChoice};
+use settings::{PREFIX, Settings};
 use texts::Texts;
 use value::Tristate;
 
@@ -173,10 +175,11 @@ impl Config {
         texts.complain(mistakes);
         let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
             || !environment.activation.is_empty();
-        let mode = mode(&settings, has_sockets, &invocation.command[0]);
-        let (workers, workers_why) = workers(&settings, mode, surroundings.cores);
-        texts.complain(misfits(&settings, mode, workers, has_sockets));
-        let mut warnings: Vec<String> = environment.unknown.iter().map(|name| unknown(name)).collect();
+        let mode = together::mode(&settings, has_sockets, &invocation.command[0]);
+        let (workers, workers_why) = together::workers(&settings, mode, surroundings.cores);
+        texts.complain(together::misfits(&settings, mode, workers, has_sockets));
+        let mut warnings: Vec<String> =
+            environment.unknown.iter().map(|name| nearest::unknown(name)).collect();
         if !texts.problems.is_empty() {
             return Err(Invalid {
                 problems: texts.problems,
@@ -191,7 +194,7 @@ impl Config {
                 mode.name()
             ));
         }
-        warnings.extend(wrapper(&invocation.command[0], mode));
+        warnings.extend(together::wrapper(&invocation.command[0], mode));
         if texts.web_concurrency {
             // A worker that reads it too (gunicorn, uvicorn) would multiply the workers by themselves.
             environment.withhold("WEB_CONCURRENCY");
@@ -234,99 +237,6 @@ impl Config {
             settings,
         })
     }
-}
-
-fn mode(settings: &Settings, has_sockets: bool, program: &OsStr) -> Mode {
-    match settings.mode {
-        ModeChoice::Auto if base_name(program) == "node" => Mode::Cluster,
-        ModeChoice::Cluster => Mode::Cluster,
-        ModeChoice::Auto if has_sockets => Mode::Inherit,
-        ModeChoice::Auto if settings.first_port.is_some() => Mode::Ports,
-        ModeChoice::Auto | ModeChoice::Plain => Mode::Plain,
-        ModeChoice::Inherit => Mode::Inherit,
-        ModeChoice::Reuseport => Mode::Reuseport,
-        ModeChoice::Ports => Mode::Ports,
-    }
-}
-
-fn base_name(program: &OsStr) -> &str {
-    Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default()
-}
-
-/// A word of advice for commands that put another process in front of the program: it would take the channel.
-fn wrapper(program: &OsStr, mode: Mode) -> Option<String> {
-    let name = base_name(program);
-    let is_wrapper = ["npm", "npx", "yarn", "yarnpkg", "pnpm", "pnpx"].contains(&name);
-    (is_wrapper && matches!(mode, Mode::Cluster | Mode::Plain)).then(|| {
-        format!("{name} puts another process in front of the program; write what it starts, like: allcores node server.js")
-    })
-}
-
-/// What each setting allows, but not all of them together.
-fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> Vec<Mistake> {
-    if matches!(settings.ready, Ready::Listening | Ready::Message) && mode != Mode::Cluster {
-        return vec![("ready", format!("in mode {} nobody says so", mode.name()))];
-    }
-    let complaint = match mode {
-        Mode::Inherit | Mode::Reuseport if !has_sockets => {
-            ("listen", format!("mode {} needs sockets, and LISTEN names none", mode.name()))
-        }
-        Mode::Ports => match settings.first_port {
-            None => ("first_port", "mode ports needs it".to_owned()),
-            Some(first) if u32::from(first) + u32::from(workers) - 1 > 65535 => {
-                ("first_port", format!("{workers} workers from there on would go beyond port 65535"))
-            }
-            Some(_) => return Vec::new(),
-        },
-        Mode::Cluster | Mode::Inherit | Mode::Reuseport | Mode::Plain => return Vec::new(),
-    };
-    vec![complaint]
-}
-
-fn workers(settings: &Settings, mode: Mode, cores: fn() -> Cores) -> (u16, String) {
-    match settings.workers {
-        WorkerCount::Auto if mode == Mode::Plain => (1, "one in plain".to_owned()),
-        WorkerCount::Auto => {
-            let Cores { count, why } = cores();
-            (count.min(MOST_WORKERS), why)
-        }
-        WorkerCount::Number(number) => (number, "as set".to_owned()),
-        WorkerCount::Share(percent) => {
-            let Cores { count, why } = cores();
-            let number =
-                (u32::from(count) * u32::from(percent)).div_ceil(100).clamp(1, u32::from(MOST_WORKERS));
-            (number as u16, format!("{percent}% of {why}"))
-        }
-    }
-}
-
-fn unknown(name: &str) -> String {
-    let known: Vec<String> = TABLE.iter().map(settings::Row::variable).collect();
-    match nearest(name, known.iter().map(String::as_str)) {
-        Some(known) => format!("{name} is no setting and is not used; did you mean {known}?"),
-        None => format!("{name} is no setting and is not used; see allcores --help"),
-    }
-}
-
-/// The known word that differs from `word` in the fewest letters, if it is near enough to be meant.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |candidate: &&str| distance(word, candidate);
-    known.min_by_key(near).filter(|candidate| distance(word, candidate) <= 3)
-}
-
-/// Levenshtein's distance, over bytes: names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

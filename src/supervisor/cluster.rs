@@ -72,6 +72,7 @@ impl Supervisor {
                 Effect::Listening(worker) => self.said(now, worker, Word::Listening),
                 Effect::SaidReady(worker) => self.said(now, worker, Word::Ready),
                 Effect::Send { .. }
+                | Effect::Deliver { .. }
                 | Effect::Bind { .. }
                 | Effect::Accept { .. }
                 | Effect::Close(_)
@@ -118,6 +119,16 @@ impl Supervisor {
     /// Makes a worker leave: through its channel if it has one, else by the stop signal.
     pub(super) fn retire(&mut self, now: Time, index: usize) {
         let Some(process) = self.workers[index].state.process() else { return };
+        match &mut self.workers[index].state {
+            // It was told already. Many programs take a second signal for "at once".
+            State::Stopping { why, .. } | State::Killed { why, .. } => return *why = Why::End,
+            State::Settling { .. } | State::Leaving { .. } => return,
+            State::Starting { .. }
+            | State::Ready { .. }
+            | State::Resting { .. }
+            | State::Spawning { .. }
+            | State::Finished => {}
+        }
         match &mut self.cluster {
             Some(cluster) if cluster.is_open(process.worker) => {
                 cluster.retire(process.worker);
@@ -129,6 +140,9 @@ impl Supervisor {
 
     fn send_stop_signal(&mut self, index: usize, process: Process, why: Why, kill_at: Option<Time>) {
         self.workers[index].state = State::Stopping { process, why, kill_at };
+        if let Some(cluster) = &mut self.cluster {
+            cluster.retire(process.worker);
+        }
         let (signal, target) = (self.config.settings.stop_signal, self.config.settings.forward);
         self.act(Action::Signal { pid: process.pid, signal, target });
     }

@@ -240,6 +240,10 @@ impl Worker {
         }
     }
 
+    fn is_killed(&self) -> bool {
+        matches!(self.state, State::Killed { .. })
+    }
+
     /// Why it is to end, if somebody wants it to.
     fn why(&self) -> Option<Why> {
         match self.state {
@@ -257,8 +261,14 @@ impl Worker {
     pub fn died(&mut self, now: Time, end: End, stable_after: Duration) -> Option<(Death, Verdict)> {
         self.become_ready(now);
         let process = self.state.process()?;
-        let cause = match (self.why(), end.status) {
+        let why = self.why();
+        let cause = match (why, end.status) {
             (Some(Why::End), _) => Cause::Stopped,
+            // It was leaving, or had ample time to, and met our signal.
+            (Some(Why::Mute(_)), ExitStatus::Signal { .. }) if end.wished => Cause::Stopped,
+            (Some(Why::Mute(_)), ExitStatus::Signal { signal: Signal::KILL, .. }) if self.is_killed() => {
+                Cause::Stopped
+            }
             (Some(Why::NotReady), _) => Cause::ReadyTimeout,
             (_, ExitStatus::Code(0)) => Cause::Exited,
             (_, ExitStatus::Signal { signal: Signal::KILL, .. }) if end.out_of_memory => Cause::Oom,
@@ -266,11 +276,13 @@ impl Worker {
         };
         let stable = self.ready_since().is_some_and(|since| now - since >= stable_after);
         let verdict = match cause {
-            Cause::Stopped => Verdict::Clean,
-            Cause::ReadyTimeout => Verdict::Failed,
-            _ if stable => Verdict::Clean,
-            Cause::Exited if end.wished && self.ready_since().is_some() => Verdict::EndedEarly,
-            Cause::Exited | Cause::Crashed | Cause::Oom => Verdict::Failed,
+            _ if stable || why == Some(Why::End) => Verdict::Clean,
+            Cause::Exited | Cause::Stopped if end.wished && self.ready_since().is_some() => {
+                Verdict::EndedEarly
+            }
+            Cause::Exited | Cause::Stopped | Cause::ReadyTimeout | Cause::Crashed | Cause::Oom => {
+                Verdict::Failed
+            }
         };
         self.state = State::Finished;
         let age = now - process.born;

@@ -11,13 +11,16 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
-    sendmsg, socketpair,
+    sendmsg, setsockopt, socketpair,
 };
 
 /// Most bytes that wait for a worker that does not read.
 const MOST_QUEUED: usize = 8 * 1024 * 1024;
+/// Most letters that do.
+const MOST_MAIL: usize = 1024;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 /// Descriptors that are taken with one read; Node sends one a message. More are dropped by the kernel.
@@ -28,18 +31,46 @@ pub struct Channel {
     fd: OwnedFd,
     queue: VecDeque<Outgoing>,
     queued: usize,
+    /// Bytes and number of what is mail.
+    mail: (usize, usize),
+    dropped: u64,
+    /// Who wrote first, until somebody asks.
+    first_writer: FirstWriter,
+}
+
+/// Whether the process that writes is the one that was started. The kernel says who writes; it is asked once.
+enum FirstWriter {
+    Unknown,
+    Is(i32),
+    Told,
 }
 
 struct Outgoing {
     bytes: Vec<u8>,
     written: usize,
     descriptor: Option<Rc<OwnedFd>>,
+    is_mail: bool,
+}
+
+/// Where what comes is read to: one for all channels, made once.
+pub struct Buffers {
+    bytes: Vec<u8>,
+    control: Vec<u8>,
+}
+
+impl Buffers {
+    /// Takes the memory.
+    pub fn new() -> Self {
+        Self { bytes: vec![0; CHUNK], control: nix::cmsg_space!([RawFd; MOST_DESCRIPTORS], libc::ucred) }
+    }
 }
 
 /// What came.
 pub enum Incoming {
-    /// These bytes, and so many descriptors.
-    Data(Vec<u8>, u32),
+    /// These bytes and descriptors, and perhaps more.
+    Data(Vec<u8>, Vec<OwnedFd>),
+    /// These bytes, and nothing more for now.
+    Last(Vec<u8>),
     /// Nothing more for now.
     Nothing,
     /// Nothing more for ever.
@@ -50,19 +81,56 @@ impl Channel {
     /// A pair: our end, and the worker's.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        setsockopt(&ours, PassCred, &true)?;
         // Ours alone: each end has an open description of its own.
         nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-        Ok((Self { fd: ours, queue: VecDeque::new(), queued: 0 }, theirs))
+        Ok((
+            Self {
+                fd: ours,
+                queue: VecDeque::new(),
+                queued: 0,
+                mail: (0, 0),
+                dropped: 0,
+                first_writer: FirstWriter::Unknown,
+            },
+            theirs,
+        ))
     }
 
     /// Writes a line, now or as soon as there is room. An error means that the worker takes nothing any more; what it wrote
     /// can still be read.
     pub fn send(&mut self, line: String, descriptor: Option<Rc<OwnedFd>>) -> io::Result<()> {
-        if self.queued + line.len() > MOST_QUEUED {
+        if self.queued - self.mail.0 + line.len() > MOST_QUEUED {
             return Err(io::Error::other("the worker does not read"));
         }
-        self.queued += line.len();
-        self.queue.push_back(Outgoing { bytes: line.into_bytes(), written: 0, descriptor });
+        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor, is_mail: false })
+    }
+
+    /// The same for mail: when too much of it waits, the oldest is dropped.
+    pub fn deliver(&mut self, line: String) -> io::Result<()> {
+        while self.mail.0 + line.len() > MOST_QUEUED || self.mail.1 >= MOST_MAIL {
+            // What has begun must be finished.
+            let Some(oldest) = self.queue.iter().position(|queued| queued.is_mail && queued.written == 0)
+            else {
+                break;
+            };
+            let bytes = self.queue.remove(oldest).map_or(0, |dropped| dropped.bytes.len());
+            self.queued -= bytes;
+            self.mail = (self.mail.0 - bytes, self.mail.1 - 1);
+            self.dropped += 1;
+        }
+        self.mail = (self.mail.0 + line.len(), self.mail.1 + 1);
+        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor: None, is_mail: true })
+    }
+
+    /// Mail that was dropped since the channel is open.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn push(&mut self, outgoing: Outgoing) -> io::Result<()> {
+        self.queued += outgoing.bytes.len();
+        self.queue.push_back(outgoing);
         if self.queue.len() == 1 { self.flush() } else { Ok(()) }
     }
 
@@ -79,7 +147,11 @@ impl Channel {
                     // It went with the first byte.
                     next.descriptor = None;
                     self.queued -= written;
+                    if next.is_mail {
+                        self.mail.0 -= written;
+                    }
                     if next.written == next.bytes.len() {
+                        self.mail.1 -= usize::from(next.is_mail);
                         self.queue.pop_front();
                     }
                 }
@@ -92,37 +164,56 @@ impl Channel {
         Ok(())
     }
 
+    /// The process that wrote first, once it has.
+    pub fn take_first_writer(&mut self) -> Option<i32> {
+        let FirstWriter::Is(pid) = self.first_writer else { return None };
+        self.first_writer = FirstWriter::Told;
+        // If it cannot be switched off, every read is told again, and that is all.
+        let _ = setsockopt(&self.fd, PassCred, &false);
+        Some(pid)
+    }
+
+    /// Whether something waits for room.
+    pub fn is_stuck(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Reads once. A reset is an end.
-    pub fn receive(&mut self) -> Incoming {
-        let mut buffer = vec![0; CHUNK];
-        let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-        let mut slices = [IoSliceMut::new(&mut buffer)];
+    pub fn receive(&mut self, Buffers { bytes: buffer, control: space }: &mut Buffers) -> Incoming {
+        let mut slices = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let (read, descriptors) =
-            match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut slices, Some(&mut space), flags) {
-                Ok(message) => {
-                    (message.bytes, message.cmsgs().map(|messages| messages.map(close).sum()).unwrap_or(0))
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => return Incoming::Nothing,
-                Err(_) => return Incoming::End,
-            };
+        let message = match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut slices, Some(space), flags) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Incoming::Nothing,
+            Err(_) => return Incoming::End,
+        };
+        let mut descriptors = Vec::new();
+        for control in message.cmsgs().into_iter().flatten() {
+            if let ControlMessageOwned::ScmRights(rights) = control {
+                descriptors.extend(own(rights));
+            } else if let (ControlMessageOwned::ScmCredentials(writer), FirstWriter::Unknown) =
+                (control, &self.first_writer)
+            {
+                self.first_writer = FirstWriter::Is(writer.pid());
+            }
+        }
+        let read = message.bytes;
         if read == 0 {
             return Incoming::End;
         }
-        buffer.truncate(read);
-        Incoming::Data(buffer, descriptors)
+        // The kernel joins what waits, and stops only behind descriptors or where the buffer ends (`unix_stream_read_generic` in
+        // net/unix/af_unix.c): who got less than fits, and no descriptor, got everything.
+        let is_all =
+            read < buffer.len() && descriptors.is_empty() && matches!(self.first_writer, FirstWriter::Told);
+        let bytes = buffer[..read].to_vec();
+        if is_all { Incoming::Last(bytes) } else { Incoming::Data(bytes, descriptors) }
     }
 }
 
-/// Counts the descriptors that came, and closes them: nobody here has a use for them.
-fn close(message: ControlMessageOwned) -> u32 {
-    let ControlMessageOwned::ScmRights(descriptors) = message else { return 0 };
-    let count = descriptors.len() as u32;
-    for descriptor in descriptors {
-        // SAFETY: the kernel has just made it for us, and nobody else knows it.
-        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    }
-    count
+/// The descriptors that came.
+fn own(descriptors: Vec<RawFd>) -> Vec<OwnedFd> {
+    // SAFETY: the kernel has just made them for us, and nobody else knows them.
+    descriptors.into_iter().map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }).collect()
 }
 
 impl AsRawFd for Channel {

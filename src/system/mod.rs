@@ -106,7 +106,9 @@ impl System {
                 return exit;
             }
             self.wait(&mut events);
-            self.hear_signals();
+            if events.iter().any(|event| event.token() == SIGNALS) {
+                self.hear_signals();
+            }
             self.reap_children();
             self.hear_workers(&events);
             self.meet_deadline();

@@ -14,7 +14,7 @@ use nix::sys::socket::{SockFlag, SockaddrStorage, accept4, getpeername, getsockn
 use tracing::{debug, warn};
 
 use super::bind::Binder;
-use super::channel::{Channel, Incoming};
+use super::channel::{Buffers, Channel, Incoming};
 use crate::cluster::balancer::{Choice, Rest};
 use crate::cluster::listener::{Errno as NodeErrno, Place};
 use crate::cluster::message::SockName;
@@ -29,6 +29,7 @@ pub struct Primary {
     connections: HashMap<ConnectionId, Rc<OwnedFd>>,
     next_connection: u64,
     binder: Binder,
+    buffers: Buffers,
 }
 
 struct Watched {
@@ -72,14 +73,16 @@ impl Primary {
             connections: HashMap::new(),
             next_connection: 0,
             binder,
+            buffers: Buffers::new(),
         }
     }
 
     /// A worker has the other end of this channel.
     pub fn join(&mut self, worker: WorkerId, channel: Channel, pid: Pid) {
         let token = Source::Channel(worker).token();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
+        if let Err(error) =
+            self.registry.register(&mut SourceFd(&channel.as_raw_fd()), token, Interest::READABLE)
+        {
             warn!(worker = worker.0, error = %error, "channel cannot be watched");
         }
         self.channels.insert(worker, (channel, pid));
@@ -89,20 +92,35 @@ impl Primary {
     pub fn is_ready(&mut self, source: &Source, inputs: &mut Vec<Input>) {
         match source {
             Source::Channel(worker) => {
-                if let Some((channel, _)) = self.channels.get_mut(worker) {
-                    // A worker that takes nothing any more may still have said something.
-                    let _ = channel.flush();
-                }
+                self.flush(*worker);
                 self.read(*worker, inputs);
             }
             Source::Listener(listener) => inputs.push(Input::Readable(*listener)),
         }
     }
 
+    /// Writes what had to wait for room.
+    fn flush(&mut self, worker: WorkerId) {
+        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
+        if channel.is_stuck() {
+            // A worker that takes nothing any more may still have said something, which is read.
+            let _ = channel.flush();
+            let is_stuck = channel.is_stuck();
+            watch(&self.registry, worker, channel, is_stuck);
+        }
+    }
+
     fn read(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
         while let Some((channel, _)) = self.channels.get_mut(&worker) {
-            match channel.receive() {
-                Incoming::Data(bytes, descriptors) => inputs.push(Input::Read { worker, bytes, descriptors }),
+            match channel.receive(&mut self.buffers) {
+                Incoming::Data(bytes, descriptors) => {
+                    self.tell_of_wrappers(worker);
+                    let descriptors = descriptors.into_iter().map(|fd| self.keep(fd)).collect();
+                    inputs.push(Input::Read { worker, bytes, descriptors });
+                }
+                Incoming::Last(bytes) => {
+                    return inputs.push(Input::Read { worker, bytes, descriptors: Vec::new() });
+                }
                 Incoming::Nothing => return,
                 Incoming::End => self.end(worker, inputs),
             }
@@ -118,6 +136,28 @@ impl Primary {
         }
     }
 
+    /// A wrapper's child has the channel, and not the process that we started: signals do not reach it.
+    fn tell_of_wrappers(&mut self, worker: WorkerId) {
+        if let Some((channel, started)) = self.channels.get_mut(&worker)
+            && let Some(writer) = channel.take_first_writer().filter(|writer| *writer != started.raw())
+        {
+            warn!(
+                worker = worker.0,
+                started = started.raw(),
+                node = writer,
+                "COMMAND starts Node as another process, which signals do not reach; write the node command itself, or exec it"
+            );
+        }
+    }
+
+    /// Gives a descriptor a number.
+    fn keep(&mut self, fd: OwnedFd) -> ConnectionId {
+        let number = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(number, Rc::new(fd));
+        number
+    }
+
     fn end(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
         if self.channels.remove(&worker).is_some() {
             inputs.push(Input::Ended(worker));
@@ -128,6 +168,7 @@ impl Primary {
     pub fn perform(&mut self, effect: Effect, inputs: &mut Vec<Input>) {
         match effect {
             Effect::Send { worker, line, handle } => self.send(worker, line, handle),
+            Effect::Deliver { worker, line } => self.deliver(worker, line),
             Effect::Bind { listener, place, backlog, sharing } => {
                 let result = self.bind(listener, &place, backlog, sharing);
                 inputs.push(Input::Bound { listener, result });
@@ -145,15 +186,41 @@ impl Primary {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
-        let descriptor = match handle {
+    fn descriptor(&self, handle: Handle) -> Option<Rc<OwnedFd>> {
+        match handle {
             Handle::None => None,
             Handle::Connection(connection) => self.connections.get(&connection).cloned(),
             Handle::Listener(listener) => self.listeners.get(&listener).map(|watched| watched.fd.clone()),
-        };
-        if let Some((channel, _)) = self.channels.get_mut(&worker)
-            && let Err(error) = channel.send(line, descriptor)
-        {
+        }
+    }
+
+    fn deliver(&mut self, worker: WorkerId, line: String) {
+        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
+        let (before, was_stuck) = (channel.dropped(), channel.is_stuck());
+        if let Err(error) = channel.deliver(line) {
+            debug!(worker = worker.0, error = %error, "worker cannot be written to");
+        }
+        if !was_stuck && channel.is_stuck() {
+            watch(&self.registry, worker, channel, true);
+        }
+        match (before, channel.dropped()) {
+            (0, 1..) => {
+                warn!(worker = worker.0, "worker does not read its mail; the oldest is dropped from now on")
+            }
+            (_, now) if now > before => debug!(worker = worker.0, dropped = now, "mail dropped"),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
+        let descriptor = self.descriptor(handle);
+        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
+        let was_stuck = channel.is_stuck();
+        let sent = channel.send(line, descriptor);
+        if !was_stuck && channel.is_stuck() {
+            watch(&self.registry, worker, channel, true);
+        }
+        if let Err(error) = sent {
             // Its end is read as such, and what it had in hand is then offered to others.
             debug!(worker = worker.0, error = %error, "worker cannot be written to");
             // SAFETY: shutdown(2) takes two integers, and the descriptor is open.
@@ -187,16 +254,15 @@ impl Primary {
 
     /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
-        let Some(listener) = self.listeners.get(&id) else { return };
+        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else { return };
+        let (listener, with_peer) = (fd.clone(), *with_peer);
         let (mut rest, mut taken) = (Rest::More, 0);
         while taken < most && rest == Rest::More {
-            match accept_one(listener.fd.as_raw_fd()) {
+            match accept_one(listener.as_raw_fd()) {
                 Ok(fd) => {
                     taken += 1;
-                    let peer = if listener.with_peer { peer(fd.as_raw_fd()) } else { None };
-                    let connection = ConnectionId(self.next_connection);
-                    self.next_connection += 1;
-                    self.connections.insert(connection, Rc::new(fd));
+                    let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
+                    let connection = self.keep(fd);
                     inputs.push(Input::Accepted { listener: id, connection, peer });
                 }
                 Err(Errno::EAGAIN) => rest = Rest::Nothing,
@@ -208,6 +274,15 @@ impl Primary {
             }
         }
         inputs.push(Input::AcceptedAll { listener: id, rest });
+    }
+}
+
+/// Room to write is only asked for when something waits for it: a worker that reads makes room all the time.
+fn watch(registry: &Registry, worker: WorkerId, channel: &Channel, for_room: bool) {
+    let interest = if for_room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    let token = Source::Channel(worker).token();
+    if let Err(error) = registry.reregister(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
+        warn!(worker = worker.0, error = %error, "channel cannot be watched");
     }
 }
 

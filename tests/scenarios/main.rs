@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 
 mod backoff;
+mod balancer;
+mod cluster;
+mod conversation;
+mod leaving;
+mod mail;
+mod primary;
 mod requests;
 mod shutdown;
 mod story;

@@ -1,19 +1,22 @@
 //! A story: what happens, and when, on the left; what the supervisor asks for, below. In virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
+use allcores::cluster::{Effect, Input};
 use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
-use allcores::config::{Config, Cores, Surroundings};
+use allcores::config::{Config, Cores, Mode, Surroundings};
 use allcores::exit::ExitStatus;
-use allcores::ids::Pid;
+use allcores::ids::{ListenerId, Pid, WorkerId};
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
 use allcores::supervisor::action::{Action, Notice, Spawn};
-use allcores::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
+use allcores::supervisor::event::{Child, Event, SpawnFailure, SpawnFailureKind};
 use allcores::supervisor::time::Time;
+
+use crate::primary;
 
 /// A supervisor, a clock that stands until it is told to go, and the transcript.
 #[derive(Clone)]
@@ -21,8 +24,11 @@ pub struct Story {
     supervisor: Supervisor,
     now: Time,
     alive: BTreeSet<i32>,
+    /// Workers whose channel is open, by pid.
+    channels: BTreeMap<i32, WorkerId>,
     next_pid: i32,
     failure: Option<SpawnFailureKind>,
+    is_cluster: bool,
     transcript: String,
 }
 
@@ -38,9 +44,12 @@ pub fn config(flags: &[(&'static str, &str)]) -> Config {
 impl Story {
     /// A story that has not begun.
     pub fn new(flags: &[(&'static str, &str)]) -> Self {
-        let supervisor = Supervisor::new(config(flags), 1);
-        let (now, alive) = (Time::default(), BTreeSet::new());
-        Self { supervisor, now, alive, next_pid: 2, failure: None, transcript: String::new() }
+        let config = config(flags);
+        let is_cluster = config.mode == Mode::Cluster;
+        let supervisor = Supervisor::new(config, 1);
+        let (now, alive, channels) = (Time::default(), BTreeSet::new(), BTreeMap::new());
+        let (next_pid, failure, transcript) = (2, None, String::new());
+        Self { supervisor, now, alive, channels, next_pid, failure, is_cluster, transcript }
     }
 
     /// A pool of two behind a socket that has begun.
@@ -99,8 +108,31 @@ impl Story {
         self.ends(pid, ExitStatus::Signal { signal: Signal::KILL, core_dumped: false }, true);
     }
 
+    /// A worker writes lines to its channel.
+    pub fn says(&mut self, worker: u64, lines: &str) {
+        let bytes = format!("{lines}\n").into_bytes();
+        let input = Input::Read { worker: WorkerId(worker), bytes, descriptors: Vec::new() };
+        self.happens(&format!("worker {worker} writes"), Event::Cluster(input));
+        self.run_to(self.now);
+    }
+
+    /// A client connects to a listener of the cluster.
+    pub fn client(&mut self, listener: u32) {
+        self.happens("a client", Event::Cluster(Input::Readable(ListenerId(listener))));
+    }
+
+    /// A worker's channel ends, and its process lives.
+    pub fn channel_ends(&mut self, worker: u64) {
+        self.channels.retain(|_, open| *open != WorkerId(worker));
+        self.happens(&format!("channel of {worker} ends"), Event::Cluster(Input::Ended(WorkerId(worker))));
+        self.run_to(self.now);
+    }
+
     fn ends(&mut self, pid: i32, status: ExitStatus, out_of_memory: bool) {
         self.alive.remove(&pid);
+        if let Some(worker) = self.channels.remove(&pid) {
+            self.happens(&format!("channel of {worker} ends"), Event::Cluster(Input::Ended(worker)));
+        }
         let event = Event::Exited { pid: Pid::new(pid).unwrap(), status, out_of_memory };
         self.happens(&format!("{pid} ends: {status}"), event);
         self.reaped();
@@ -145,6 +177,7 @@ impl Story {
             match action {
                 Action::Spawn(spawn) => self.answer_spawn(spawn),
                 Action::Reap => self.reaped(),
+                Action::Cluster(effect) => self.do_in_cluster(&effect),
                 Action::Signal { .. }
                 | Action::SignalDescendants(_)
                 | Action::GiveTerminal(_)
@@ -152,6 +185,15 @@ impl Story {
                 | Action::Report(_)
                 | Action::Exit(_) => {}
             }
+        }
+    }
+
+    fn do_in_cluster(&mut self, effect: &Effect) {
+        if let Some(answer) = primary::bound(effect) {
+            self.quietly(Event::Cluster(answer));
+        }
+        if let Effect::EndChannel { worker, .. } = effect {
+            self.channel_ends(worker.0);
         }
     }
 
@@ -164,6 +206,9 @@ impl Story {
         let pid = self.next_pid;
         self.next_pid += 1;
         self.alive.insert(pid);
+        if let (true, Child::Worker(worker)) = (self.is_cluster, child) {
+            self.channels.insert(pid, worker);
+        }
         self.quietly(Event::Spawned { child, pid: Pid::new(pid).unwrap() });
     }
 
@@ -191,6 +236,7 @@ fn line(action: &Action) -> Option<String> {
         Action::Signal { pid, signal, target: Target::Group } => format!("{signal} to group {pid}"),
         Action::SignalDescendants(signal) => format!("{signal} to all descendants"),
         Action::Reap => "reap".to_owned(),
+        Action::Cluster(effect) => primary::told(effect),
         Action::GiveTerminal(pid) => format!("terminal to {pid}"),
         Action::Suspend => "suspend ourselves".to_owned(),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
@@ -201,6 +247,9 @@ fn line(action: &Action) -> Option<String> {
 fn told(notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Ready { worker, .. } => format!("worker {worker} is ready"),
+        Notice::NotReady { worker, after, .. } => {
+            format!("worker {worker} is not ready after {}ms", after.as_millis())
+        }
         Notice::Died(death) => format!("worker {} {}", death.worker, death.cause.name()),
         Notice::SpawnFailed { child, .. } => format!("{child:?} cannot be started"),
         Notice::Resting { slot, delay, failures } => {

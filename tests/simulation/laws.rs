@@ -79,6 +79,7 @@ impl Laws {
             Action::SignalDescendants(_)
             | Action::Reap
             | Action::GiveTerminal(_)
+            | Action::Cluster(_)
             | Action::Suspend
             | Action::Report(_) => {}
         }

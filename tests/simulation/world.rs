@@ -193,7 +193,7 @@ impl World {
             }
             Action::Reap => self.reap = true,
             Action::Exit(exit) => self.exit = Some(exit),
-            Action::GiveTerminal(_) | Action::Suspend | Action::Report(_) => {}
+            Action::GiveTerminal(_) | Action::Cluster(_) | Action::Suspend | Action::Report(_) => {}
         }
         None
     }

@@ -37,7 +37,7 @@ fn all_mistakes_are_reported_at_once_and_nothing_is_bound() {
 #[test]
 fn modes_that_lack_what_they_need_are_refused() {
     for (mode, named) in
-        [("inherit", "LISTEN"), ("reuseport", "LISTEN"), ("ports", "FIRST_PORT"), ("cluster", "MODE")]
+        [("inherit", "LISTEN"), ("reuseport", "LISTEN"), ("ports", "FIRST_PORT"), ("claster", "MODE")]
     {
         let ended = allcores(&["true"]).set("MODE", mode).end();
         assert_eq!(ended.code, Some(78), "{mode}");
