@@ -24,10 +24,13 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::ConnectionRefused => Self::Refused,
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Silent,
-            _ => Self::Cut,
+        let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+        if is(&[ErrorKind::ConnectionRefused]) {
+            Self::Refused
+        } else if is(&[ErrorKind::WouldBlock, ErrorKind::TimedOut]) {
+            Self::Silent
+        } else {
+            Self::Cut
         }
     }
 }

@@ -39,6 +39,11 @@ macro_rules! with_each {
             }
 
             #[test]
+            fn whatever_a_worker_took_is_answered() {
+                stopping::answers_all_that_workers_took($version);
+            }
+
+            #[test]
             fn tls_sessions_resume_across_workers() {
                 BOTH.into_iter().for_each(|primary| packages::tls_resumes($version, primary));
             }

@@ -14,7 +14,9 @@ pub fn sees_what_a_worker_sees(node: u8, primary: Primary) {
     let pool = Launch::new("identity.js", 2).node(node).start(primary);
     let mut seen = pool.seen_all("id", 2);
     seen.sort_by_key(|value| value["id"].as_u64());
-    for (value, id) in seen.iter().zip(1..) {
+    for (value, id) in seen.iter_mut().zip(1..) {
+        let ours = value.as_object_mut().unwrap().remove("ours");
+        assert_eq!(ours, (primary == Primary::Ours).then(|| json!(id.to_string())), "the same number");
         let expected = json!({
             "id": id, "isWorker": true, "isPrimary": false, "left": [], "send": "function", "connected": true,
             "channel": "object", "fork": "undefined", "isConnected": true,

@@ -1,11 +1,16 @@
 //! What is in hand when a stop is asked for.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::client::{Connection, Failure};
+use crate::client::{Connection, Failure, get};
+use crate::common::wait_until;
 use crate::pool::{BOTH, Launch, Primary, own_address};
+
+const CLIENTS: usize = 16;
 
 /// Requests of a second are answered; neither connections that idle nor a timer of the program's holds it up.
 pub fn finishes_what_it_has(node: u8) {
@@ -98,4 +103,39 @@ fn an_open_web_socket_holds_for_half_of_the_time() {
     assert_eq!(pool.lines_with("killing it"), 0, "STOP_SIGNAL was enough");
     assert!(time > Duration::from_millis(1900), "it was open for {time:?} only");
     assert!(time < Duration::from_millis(3500), "the stop took {time:?}");
+}
+
+/// Clients ask all the time, each request over a connection of its own, while a stop is asked for. Whatever a worker has taken is
+/// answered; what waits in the kernel for a worker that never comes is cut, and then everybody is refused.
+pub fn answers_all_that_workers_took(node: u8) {
+    let address = own_address();
+    let mut pool = Launch::new("http.js", 3).node(node).at(address).serve(Primary::Ours);
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let client = || {
+        let mut failures = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            match get(address) {
+                Ok(_) => _ = answered.fetch_add(1, Ordering::Relaxed),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        failures
+    };
+    let failures: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        wait_until("the load flows", || (answered.load(Ordering::Relaxed) > 500).then_some(()));
+        pool.send(Signal::SIGTERM);
+        let code = pool.program.wait();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(code, 0);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let count = |kind| failures.iter().filter(|failure| **failure == kind).count();
+    assert_eq!(count(Failure::Silent), 0, "nobody waits in vain");
+    assert!(count(Failure::Cut) <= CLIENTS, "{} of {CLIENTS} clients waited", count(Failure::Cut));
+    let answered = answered.into_inner();
+    wait_until("all that was taken is answered", || {
+        assert!(pool.seen("connection").len() <= answered, "{} > {answered}", pool.seen("connection").len());
+        (pool.seen("connection").len() == answered).then_some(())
+    });
 }

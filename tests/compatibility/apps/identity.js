@@ -3,6 +3,7 @@ const cluster = require('node:cluster');
 const names = ['NODE_UNIQUE_ID', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE'];
 console.log('SEEN ' + JSON.stringify({
   id: cluster.worker.id,
+  ours: process.env.ALLCORES_WORKER,
   isWorker: cluster.isWorker,
   isPrimary: cluster.isPrimary,
   left: names.filter((name) => name in process.env),
