@@ -240,7 +240,11 @@ impl Primary {
         if matches!(sharing, Sharing::HandOver(_)) {
             let token = Source::Listener(id).token();
             let watched = self.registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE);
-            watched.map_err(|error| NodeErrno(-error.raw_os_error().unwrap_or(libc::EIO)))?;
+            watched.map_err(|error| match error.raw_os_error() {
+                // A socket of LISTEN that has another name already, as `::` is one of all addresses.
+                Some(libc::EEXIST) => NodeErrno(-libc::EADDRINUSE),
+                other => NodeErrno(-other.unwrap_or(libc::EIO)),
+            })?;
         }
         // Only an address that decides is worth a system call.
         let with_peer = sharing == Sharing::HandOver(Choice::SourceIp);
