@@ -24,10 +24,13 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::ConnectionRefused => Self::Refused,
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Silent,
-            _ => Self::Cut,
+        let kind = error.kind();
+        if kind == ErrorKind::ConnectionRefused {
+            Self::Refused
+        } else if matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            Self::Silent
+        } else {
+            Self::Cut
         }
     }
 }
