@@ -98,7 +98,7 @@ impl Binder {
 
     fn path(&mut self, path: &str, readable: bool, writable: bool, backlog: u32) -> io::Result<OwnedFd> {
         // As Node has it: the umask decides, and the flags add to it.
-        let (fd, file) = socket::bind_path(path.as_ref(), None, backlog)?;
+        let (fd, file) = socket::bind_path(path.as_ref(), None, backlog).map_err(as_libuv)?;
         self.files.push(file);
         let added = if readable { 0o444 } else { 0 } | if writable { 0o222 } else { 0 };
         if added != 0 {
@@ -130,6 +130,14 @@ impl Binder {
 fn unblock(fd: impl AsFd) -> io::Result<()> {
     fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+/// libuv says EACCES where the folder is missing (`src/unix/pipe.c`), and programs know it so.
+fn as_libuv(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => io::Error::from_raw_os_error(libc::EACCES),
+        Some(_) | None => error,
+    }
 }
 
 /// Binds at the host's address, or at every address: IPv6's first, which serves IPv4 as well.

@@ -62,14 +62,19 @@ fn leaves(how: &str) {
     let address = own_address();
     for primary in BOTH {
         let pool = Launch::new("leave.js", 2).at(address).env("TEST_LEAVE", how).start(primary);
-        let exit = pool.seen_all("exit", 1);
-        assert_eq!((&exit[0]["worker"], &exit[0]["exit"]), (&json!(1), &json!(0)), "{primary:?}");
-        let disconnected = pool.seen("disconnected");
-        assert_eq!(disconnected[0]["disconnected"], json!(true), "{primary:?}: its wish was acknowledged");
         let death = pool.wait_for_death();
-        assert!(death.contains("code=0"), "{primary:?}: {death}");
-        if primary == Primary::Ours {
-            assert_eq!(cause(&death), Some("exited"), "it was asked for by nobody but itself: {death}");
+        assert!(death.contains("worker=1 "), "{primary:?}: {death}");
+        match primary {
+            Primary::Nodes => {
+                assert!(death.contains("code=0"), "{death}");
+                let exit = pool.seen_all("exit", 1);
+                assert_eq!((&exit[0]["worker"], &exit[0]["exit"]), (&json!(1), &json!(0)));
+            }
+            // Our signal comes with the end of its channel, and may be faster than its own end.
+            Primary::Ours => {
+                assert!(matches!(cause(&death), Some("exited" | "stopped")), "{death}");
+                assert_eq!(pool.lines_with("failures="), 0, "it has not failed");
+            }
         }
         // Its replacement is number 3.
         wait_until("worker 3 listens", || {
