@@ -24,10 +24,10 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
-        if is(&[ErrorKind::ConnectionRefused]) {
+        let kind = error.kind();
+        if kind == ErrorKind::ConnectionRefused {
             Self::Refused
-        } else if is(&[ErrorKind::WouldBlock, ErrorKind::TimedOut]) {
+        } else if matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             Self::Silent
         } else {
             Self::Cut
