@@ -66,17 +66,14 @@ fn leaves(how: &str) {
         let pool = Launch::new("leave.js", 2).at(address).env("TEST_LEAVE", how).start(primary);
         let death = pool.wait_for_death();
         assert!(death.contains("worker=1 "), "{primary:?}: {death}");
-        match primary {
-            Primary::Nodes => {
-                assert!(death.contains("code=0"), "{death}");
-                let exit = pool.seen_all("exit", 1);
-                assert_eq!((&exit[0]["worker"], &exit[0]["exit"]), (&json!(1), &json!(0)));
-            }
-            // Our signal comes with the end of its channel, and may be faster than its own end.
-            Primary::Ours => {
-                assert!(matches!(cause(&death), Some("exited" | "stopped")), "{death}");
-                assert_eq!(pool.lines_with("failures="), 0, "it has not failed");
-            }
+        assert!(death.contains("code=0"), "{primary:?}: {death}");
+        let exit = pool.seen_all("exit", 1);
+        assert_eq!((&exit[0]["worker"], &exit[0]["exit"]), (&json!(1), &json!(0)), "{primary:?}");
+        let disconnected = pool.seen("disconnected");
+        assert_eq!(disconnected.len(), 1, "{primary:?}: it heard of it");
+        if primary == Primary::Ours {
+            assert_eq!(cause(&death), Some("exited"), "{death}");
+            assert_eq!(pool.lines_with("failures="), 0, "it has not failed");
         }
         // Its replacement is number 3.
         wait_until("worker 3 listens", || {
