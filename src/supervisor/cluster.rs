@@ -30,6 +30,10 @@ pub(super) fn primary(config: &Config) -> Option<Cluster> {
     })
 }
 
+/// What a worker whose channel has ended is given to end by itself, with the code that it wants, before it is sent a signal. Node
+/// takes some milliseconds.
+const LINGER: Duration = Duration::from_millis(100);
+
 impl Supervisor {
     /// What a worker that is started now must come to.
     pub(super) fn awaits(&self, now: Time) -> Awaits {
@@ -121,8 +125,10 @@ impl Supervisor {
         let Some(process) = self.workers[index].state.process() else { return };
         match &mut self.workers[index].state {
             // It was told already. Many programs take a second signal for "at once".
-            State::Stopping { why, .. } | State::Killed { why, .. } => return *why = Why::End,
-            State::Settling { .. } | State::Leaving { .. } => return,
+            State::Leaving { why, .. } | State::Stopping { why, .. } | State::Killed { why, .. } => {
+                return *why = Why::End;
+            }
+            State::Settling { .. } => return,
             State::Starting { .. }
             | State::Ready { .. }
             | State::Resting { .. }
@@ -150,20 +156,23 @@ impl Supervisor {
     /// A worker without a channel is no worker any more: Node ends by itself then, and others are helped.
     fn channel_ended(&mut self, now: Time, index: usize) {
         let Some(process) = self.workers[index].state.process() else { return };
-        match self.workers[index].state {
+        let soon = now + LINGER;
+        let (why, signal_at) = match self.workers[index].state {
             State::Starting { .. } | State::Ready { .. } => {
-                let since = self.workers[index].ready_since();
-                self.send_stop_signal(index, process, Why::Mute(since), self.kill_at(now));
+                (Why::Mute(self.workers[index].ready_since()), soon)
             }
-            State::Settling { .. } | State::Leaving { .. } => {
-                self.send_stop_signal(index, process, Why::End, None)
-            }
+            State::Settling { .. } => (Why::End, soon),
+            State::Leaving { why, signal_at, .. } => (why, signal_at.map_or(soon, |time| time.min(soon))),
             State::Stopping { .. }
             | State::Killed { .. }
             | State::Resting { .. }
             | State::Spawning { .. }
-            | State::Finished => {}
+            | State::Finished => return,
+        };
+        if let Some(cluster) = &mut self.cluster {
+            cluster.retire(process.worker);
         }
+        self.workers[index].state = State::Leaving { process, why, signal_at: Some(signal_at) };
     }
 
     fn kill_at(&self, now: Time) -> Option<Time> {
@@ -183,8 +192,10 @@ impl Supervisor {
                 self.send_stop_signal(index, process, Why::NotReady, self.kill_at(now));
             }
             State::Settling { until, .. } if until <= now => self.ask_to_leave(now, index, process),
-            State::Leaving { signal_at: Some(signal_at), .. } if signal_at <= now => {
-                self.send_stop_signal(index, process, Why::End, None);
+            State::Leaving { why, signal_at: Some(signal_at), .. } if signal_at <= now => {
+                // The end of us all has a deadline of its own.
+                let kill_at = if why == Why::End { None } else { self.kill_at(now) };
+                self.send_stop_signal(index, process, why, kill_at);
             }
             State::Stopping { why, kill_at: Some(kill_at), .. } if kill_at <= now => {
                 self.workers[index].state = State::Killed { process, why };
@@ -211,7 +222,7 @@ impl Supervisor {
             Patience::For(time) => Some(now + (time / 2).saturating_sub(SETTLE)),
             Patience::Forever => None,
         };
-        self.workers[index].state = State::Leaving { process, signal_at };
+        self.workers[index].state = State::Leaving { process, why: Why::End, signal_at };
         if let Some(effects) =
             self.cluster.as_mut().map(|cluster| cluster.disconnect(process.worker, shutdown_first))
         {

@@ -57,10 +57,12 @@ pub enum State {
         /// When it is asked to leave.
         until: Time,
     },
-    /// Running, and was asked through its channel to leave.
+    /// Running, and about to end by itself: it was asked to through its channel, or its channel has ended.
     Leaving {
         /// The process.
         process: Process,
+        /// Why.
+        why: Why,
         /// When it is sent the stop signal at the latest; `None` is never.
         signal_at: Option<Time>,
     },
@@ -226,9 +228,9 @@ impl Worker {
     pub fn ready_since(&self) -> Option<Time> {
         match self.state {
             State::Ready { since, .. } => Some(since),
-            State::Stopping { why: Why::Mute(since), .. } | State::Killed { why: Why::Mute(since), .. } => {
-                since
-            }
+            State::Leaving { why: Why::Mute(since), .. }
+            | State::Stopping { why: Why::Mute(since), .. }
+            | State::Killed { why: Why::Mute(since), .. } => since,
             State::Resting { .. }
             | State::Spawning { .. }
             | State::Starting { .. }
@@ -247,8 +249,8 @@ impl Worker {
     /// Why it is to end, if somebody wants it to.
     fn why(&self) -> Option<Why> {
         match self.state {
-            State::Settling { .. } | State::Leaving { .. } => Some(Why::End),
-            State::Stopping { why, .. } | State::Killed { why, .. } => Some(why),
+            State::Settling { .. } => Some(Why::End),
+            State::Leaving { why, .. } | State::Stopping { why, .. } | State::Killed { why, .. } => Some(why),
             State::Resting { .. }
             | State::Spawning { .. }
             | State::Starting { .. }

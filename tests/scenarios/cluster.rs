@@ -171,7 +171,6 @@ fn code_0_that_nobody_wished_is_a_failure() {
     story.went(
         "
           1000 channel of 1 ends
-               - TERM to 2
           1000 2 ends: exit 0
                - worker 1 exited
                - slot 0 rests 104ms, failures: 1",
@@ -190,7 +189,6 @@ fn who_leaves_by_its_own_wish_has_not_failed() {
           1000 worker 1 writes
                - to 1: ack=3 seq=1
           1010 channel of 1 ends
-               - TERM to 2
           1010 2 ends: exit 0
                - worker 1 exited
           1114 a worker is due
@@ -203,6 +201,7 @@ fn who_leaves_by_its_own_wish_and_is_hurried_by_our_signal_has_not_failed_either
     let mut story = serving(&[]);
     story.says(1, &says("exitedAfterDisconnect", 3));
     story.channel_ends(1);
+    story.pass(100);
     story.is_killed(2, "TERM");
     story.pass(200);
     story.went(
@@ -210,10 +209,11 @@ fn who_leaves_by_its_own_wish_and_is_hurried_by_our_signal_has_not_failed_either
           1000 worker 1 writes
                - to 1: ack=3 seq=1
           1000 channel of 1 ends
+          1100 a worker does not leave
                - TERM to 2
-          1000 2 ends: killed by TERM
+          1100 2 ends: killed by TERM
                - worker 1 stopped
-          1104 a worker is due
+          1204 a worker is due
                - start worker 2 in slot 0",
     );
 }
@@ -229,7 +229,6 @@ fn who_writes_nonsense_loses_its_channel_and_is_stopped() {
           1000 worker 1 writes
                - end the channel of 1: a line that is no JSON
           1000 channel of 1 ends
-               - TERM to 2
           1010 2 ends: exit 0
                - worker 1 exited
                - slot 0 rests 104ms, failures: 1",
@@ -254,15 +253,16 @@ fn the_dead_ones_answers_are_not_heard() {
 fn a_channel_that_ends_while_the_process_lives_is_followed_by_signals() {
     let mut story = serving(&[]);
     story.channel_ends(1);
-    story.pass(8000);
+    story.pass(8100);
     story.is_killed(2, "KILL");
     story.went(
         "
           1000 channel of 1 ends
+          1100 a worker does not leave
                - TERM to 2
-          9000 a worker does not stop
+          9100 a worker does not stop
                - KILL to 2
-          9000 2 ends: killed by KILL
+          9100 2 ends: killed by KILL
                - worker 1 stopped
                - slot 0 rests 104ms, failures: 1",
     );

@@ -17,6 +17,7 @@ fn a_stop_settles_disconnects_waits_for_the_end_of_the_channel_and_then_signals(
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           2000 channel of 1 ends
+          2100 a worker does not leave
                - TERM to 2
           2500 2 ends: exit 0
                - worker 1 stopped
@@ -36,7 +37,6 @@ fn a_worker_that_ends_with_its_channel_is_sent_nothing_that_hurts() {
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           1300 channel of 1 ends
-               - TERM to 2
           1300 2 ends: exit 0
                - worker 1 stopped
                - exit 0: stopped as asked",
@@ -111,6 +111,7 @@ fn without_a_deadline_the_end_of_the_channel_is_waited_for() {
     story.signal("TERM");
     story.pass(1_000_000);
     story.channel_ends(1);
+    story.pass(100);
     story.went(
         "
           1000 TERM
@@ -118,6 +119,7 @@ fn without_a_deadline_the_end_of_the_channel_is_waited_for() {
                - to 1: text shutdown
                - to 1: disconnect seq=1
         1001000 channel of 1 ends
+        1001100 a worker does not leave
                - TERM to 2",
     );
 }
@@ -133,6 +135,7 @@ fn a_worker_without_a_channel_is_sent_the_signal_once() {
     story.went(
         "
           1000 channel of 1 ends
+          1100 a worker does not leave
                - TERM to 2
           2000 TERM
           3000 2 ends: killed by TERM
@@ -157,11 +160,9 @@ fn all_leave_at_the_same_time() {
                - to 1: disconnect seq=0
                - to 2: disconnect seq=0
            300 channel of 1 ends
-               - TERM to 2
            300 2 ends: exit 0
                - worker 1 stopped
            300 channel of 2 ends
-               - TERM to 3
            300 3 ends: exit 0
                - worker 2 stopped
                - exit 0: stopped as asked",
