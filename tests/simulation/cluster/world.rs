@@ -209,7 +209,8 @@ impl World {
         let until = self.now + Duration::from_secs(3);
         while self.now < until {
             let workers: Vec<_> = self.workers.keys().copied().collect();
-            if !workers.into_iter().fold(false, |any, worker| self.exchange(worker) || any) {
+            let moved = workers.into_iter().filter(|worker| self.exchange(*worker)).count();
+            if moved == 0 {
                 let Some(deadline) = self.cluster.deadline() else { break };
                 self.passes(deadline - self.now);
             }
