@@ -13,7 +13,7 @@ use super::world::World;
 /// Seeds that found something once, a number a line.
 const KEPT: &str = include_str!("../seeds.txt");
 /// How many seeds beside them, in every run.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 500;
 
 fn any_worker(world: &World, random: &mut Random) -> Option<WorkerId> {
     let workers: Vec<_> = world.workers.keys().copied().collect();
