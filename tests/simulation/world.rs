@@ -136,7 +136,7 @@ impl World {
     /// A worker of a cluster writes to its channel.
     pub fn says(&mut self, worker: WorkerId, line: &str) {
         let bytes = format!("{line}\n").into_bytes();
-        self.turn(Event::Cluster(Input::Read { worker, bytes, descriptors: 0 }));
+        self.turn(Event::Cluster(Input::Read { worker, bytes, descriptors: Vec::new() }));
     }
 
     /// A worker's channel ends, and its process lives.

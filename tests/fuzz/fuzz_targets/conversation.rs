@@ -23,6 +23,8 @@ const WORDS: [&str; 8] = [
     r#"{"cmd":"NODE_HANDLE_ACK"}"#,
     r#"{"cmd":"NODE_HANDLE_NACK"}"#,
     r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":1}"#,
+    r#"{"allcores":{"to":"others"},"n":1}"#,
+    r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{"allcores":{"to":"all"}}}"#,
 ];
 
 struct Shell {
@@ -35,6 +37,14 @@ struct Shell {
 }
 
 impl Shell {
+    /// A descriptor that a worker sends, or none.
+    fn descriptor_if(&mut self, comes: bool) -> Vec<ConnectionId> {
+        self.next += u64::from(comes);
+        let descriptors: Vec<_> = comes.then_some(ConnectionId(self.next)).into_iter().collect();
+        self.open.extend(&descriptors);
+        descriptors
+    }
+
     fn turn(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -56,6 +66,10 @@ impl Shell {
                     if let Handle::Connection(connection) = handle {
                         assert!(self.open.contains(&connection), "{connection:?} is closed");
                     }
+                }
+                Effect::Deliver { worker, line } => {
+                    assert!(self.joined.contains(&worker), "{line} to {worker}");
+                    serde_json::from_str::<serde_json::Value>(&line).expect("a letter is JSON");
                 }
                 Effect::Bind { listener, .. } => {
                     let result = if self.next % 7 == 6 { Err(IN_USE) } else { Ok(None) };
@@ -112,11 +126,13 @@ fuzz_target!(|data: &[u8]| {
             0 | 1 => {
                 let (bytes, rest) = data.split_at(data.len().min(usize::from(*much)));
                 data = rest;
-                shell.turn(Input::Read { worker, bytes: bytes.to_vec(), descriptors: u32::from(what >> 7) });
+                let descriptors = shell.descriptor_if(what >> 7 == 1);
+                shell.turn(Input::Read { worker, bytes: bytes.to_vec(), descriptors });
             }
             2 | 3 => {
-                let bytes = format!("{}\n", WORDS[usize::from(much % 8)]).into_bytes();
-                shell.turn(Input::Read { worker, bytes, descriptors: u32::from(what >> 7) });
+                let bytes = format!("{}\n", WORDS[usize::from(*much) % WORDS.len()]).into_bytes();
+                let descriptors = shell.descriptor_if(what >> 7 == 1);
+                shell.turn(Input::Read { worker, bytes, descriptors });
             }
             4 => {
                 shell.clients += usize::from(*much);

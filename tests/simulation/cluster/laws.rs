@@ -193,6 +193,7 @@ impl Laws {
             Effect::Bind { listener, place: Place::Tcp(host), .. } => {
                 assert!(self.keys.insert(*listener, key(host.port)).is_none(), "a listener is bound twice");
             }
+            Effect::Deliver { .. } => panic!("nobody writes to siblings"),
             Effect::Bind { .. } => panic!("nobody asked for that"),
             Effect::Accept { listener, most } => {
                 assert!(self.accepting.insert(*listener), "asked to accept before the last was answered");

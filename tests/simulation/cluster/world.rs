@@ -84,7 +84,7 @@ impl World {
         let bytes: Vec<u8> = node.outbox.drain(..most.min(node.outbox.len())).collect();
         let ends = node.is_dead && node.outbox.is_empty();
         if !bytes.is_empty() {
-            self.turn(Input::Read { worker, bytes, descriptors: 0 });
+            self.turn(Input::Read { worker, bytes, descriptors: Vec::new() });
         }
         if ends && self.workers.remove(&worker).is_some() {
             self.turn(Input::Ended(worker));
@@ -168,7 +168,7 @@ impl World {
                     self.workers.remove(&worker);
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Close(_) | Effect::Listening(_) | Effect::SaidReady(_) => {}
+                Effect::Deliver { .. } | Effect::Close(_) | Effect::Listening(_) | Effect::SaidReady(_) => {}
             }
         }
     }
