@@ -194,7 +194,7 @@ impl Config {
                 mode.name()
             ));
         }
-        warnings.extend(together::wrapper(&invocation.command[0], mode));
+        warnings.extend(together::wrapper(&invocation.command, mode));
         if texts.web_concurrency {
             // A worker that reads it too (gunicorn, uvicorn) would multiply the workers by themselves.
             environment.withhold("WEB_CONCURRENCY");
@@ -263,6 +263,7 @@ mod tests {
         assert_eq!(summary(&[("workers", "2")], &[]), (Mode::Plain, 2, Restart::Always));
         assert_eq!(summary(&[listen], &[]), pool);
         assert_eq!(summary(&[], &[("LISTEN_FDS", "1"), ("LISTEN_PID", "7")]), pool);
+        assert_eq!(summary(&[("mode", "cluster")], &[]), (Mode::Cluster, 3, Restart::Always));
         assert_eq!(summary(&[("first_port", "9000")], &[]), (Mode::Ports, 3, Restart::Always));
         assert_eq!(
             summary(&[listen, ("mode", "reuseport"), ("workers", "50%")], &[]),
@@ -300,6 +301,26 @@ mod tests {
             "warning: ALLCORES_BAKCOFF is no setting and is not used; did you mean ALLCORES_BACKOFF?",
         ] {
             assert!(told.contains(part), "{part} is not in:\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_process_in_front_of_node_is_told_by_name() {
+        for (command, is_told) in [
+            ("node server.js", false),
+            ("npm start", true),
+            ("/usr/bin/npx x", true),
+            ("node --watch x.js", true),
+        ] {
+            let command = command.split(' ').map(OsString::from).collect();
+            let surroundings = Surroundings {
+                environment: Vec::new(),
+                pid: 7,
+                cores: || Cores { count: 1, why: String::new() },
+                terminal: false,
+            };
+            let config = Config::new(Invocation { flags: Vec::new(), command }, surroundings).unwrap();
+            assert_eq!(!config.warnings.is_empty(), is_told, "{:?}: {:?}", config.command, config.warnings);
         }
     }
 

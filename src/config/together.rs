@@ -1,6 +1,6 @@
 //! What the settings mean together: the mode, the number of workers, and what does not fit.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::kinds::{MOST_WORKERS, ModeChoice, Ready, WorkerCount};
@@ -26,12 +26,20 @@ fn base_name(program: &OsStr) -> &str {
 }
 
 /// A word of advice for commands that put another process in front of the program: it would take the channel.
-pub fn wrapper(program: &OsStr, mode: Mode) -> Option<String> {
-    let name = base_name(program);
+pub fn wrapper(command: &[OsString], mode: Mode) -> Option<String> {
+    let name = base_name(&command[0]);
     let is_wrapper = ["npm", "npx", "yarn", "yarnpkg", "pnpm", "pnpx"].contains(&name);
-    (is_wrapper && matches!(mode, Mode::Cluster | Mode::Plain)).then(|| {
-        format!("{name} puts another process in front of the program; write what it starts, like: allcores node server.js")
-    })
+    let watches = name == "node"
+        && command.iter().any(|word| word.to_str().is_some_and(|word| word.starts_with("--watch")));
+    match mode {
+        Mode::Cluster | Mode::Plain if is_wrapper => Some(format!(
+            "{name} puts another process in front of the program; write what it starts, like: allcores node server.js"
+        )),
+        Mode::Cluster if watches => {
+            Some("node --watch puts another process in front of the program; leave --watch out".to_owned())
+        }
+        Mode::Cluster | Mode::Inherit | Mode::Reuseport | Mode::Ports | Mode::Plain => None,
+    }
 }
 
 /// What each setting allows, but not all of them together.

@@ -1,0 +1,65 @@
+//! Mode `cluster` for programs that are not Node: the channel of the README, as the worker in Python speaks it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::{Running, allcores, allcores_sh, until};
+use crate::kernel::{private_network, send};
+
+const ADDRESS: &str = "127.0.0.1:8000";
+
+/// Two workers of the example, both ready, in a network of the test's own.
+fn pool() -> Running {
+    private_network();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/channel/worker.py");
+    let command = ["python3", example.to_str().unwrap()];
+    let mut running = allcores(&command).set("MODE", "cluster").set("WORKERS", "2").start();
+    running.log.next_of(2, "worker ready");
+    running
+}
+
+/// The number of the worker that answers.
+fn ask() -> String {
+    let mut connection = TcpStream::connect(ADDRESS).unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    body.strip_prefix("worker ").unwrap().split(',').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_worker_in_python_serves_in_turn_and_leaves_when_it_is_told() {
+    let running = pool();
+    let mut answers: Vec<_> = (0..20).map(|_| ask()).collect();
+    answers.sort();
+    assert_eq!(answers, [vec!["1"; 10], vec!["2"; 10]].concat());
+    let ended = running.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.log.matches("code=0 cause=stopped").count(), 2, "{}", ended.log);
+}
+
+#[test]
+fn its_replacement_answers_who_came_while_it_was_dead() {
+    let mut running = pool();
+    for worker in running.below() {
+        send(worker, libc::SIGKILL);
+    }
+    // The listener is ours: nobody is refused, and the first that is ready answers.
+    assert!(["3", "4"].contains(&ask().as_str()));
+    running.log.next_of(2, "worker ready");
+    assert_eq!(running.stop().code, Some(0));
+}
+
+#[test]
+fn a_wrapper_in_front_of_the_worker_is_told() {
+    private_network();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/channel/worker.py");
+    let line = format!("python3 {}; exit 0", example.display());
+    let mut running = allcores_sh(&line).set("MODE", "cluster").set("WORKERS", "1").start();
+    running.log.next("starts Node as another process");
+    until("it serves all the same", || (ask() == "1").then_some(()));
+    assert_eq!(running.stop().code, Some(0));
+}
