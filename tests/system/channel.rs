@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::harness::{Running, allcores, allcores_sh, until};
 use crate::kernel::{private_network, send};
