@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 
+mod cluster;
 mod exhaustive;
 mod laws;
 mod random;

@@ -78,6 +78,59 @@ fn step(world: &mut World, random: &mut Random) {
     }
 }
 
+/// What the workers of a cluster do beside.
+fn talk(world: &mut World, random: &mut Random) {
+    let workers = world.workers();
+    if workers.is_empty() {
+        return;
+    }
+    let worker = workers[random.between(0, workers.len() as u64 - 1) as usize];
+    match random.between(0, 9) {
+        0..4 => world.says(worker, r#"{"cmd":"NODE_CLUSTER","act":"listening","seq":1}"#),
+        4..6 => world.says(worker, "\"ready\""),
+        6 => world.is_mute(worker),
+        _ => {}
+    }
+}
+
+/// A stop of a cluster ends in time, whatever its workers did before.
+fn run_cluster(seed: u64) {
+    let mut random = Random::new(seed);
+    let pick = |random: &mut Random, words: &[&'static str]| {
+        words[random.between(0, words.len() as u64 - 1) as usize]
+    };
+    let mut world = World::new(
+        config(&[
+            ("mode", "cluster"),
+            ("workers", pick(&mut random, &["1", "2", "4"])),
+            ("ready", pick(&mut random, &["auto", "message", "listening"])),
+            ("ready_timeout", pick(&mut random, &["60s", "2s", "off"])),
+            ("max_failures", pick(&mut random, &["0", "3"])),
+            ("stop_timeout", pick(&mut random, &["0", "1ms", "300ms", "8s"])),
+            ("signals", "USR1=quit"),
+        ]),
+        seed,
+    );
+    world.start();
+    for _ in 0..random.between(1, 200) {
+        if world.exit.is_some() {
+            break;
+        }
+        step(&mut world, &mut random);
+        talk(&mut world, &mut random);
+    }
+    (world.manners, world.spawn_failure) = (Manners::Obeys, None);
+    ends(world);
+}
+
+#[test]
+fn whatever_a_clusters_workers_do_a_stop_ends() {
+    for seed in 0..SEEDS / 3 {
+        let outcome = std::panic::catch_unwind(|| run_cluster(seed));
+        assert!(outcome.is_ok(), "seed {seed} breaks a law");
+    }
+}
+
 fn run(seed: u64) {
     let mut random = Random::new(seed);
     let config = any_config(&mut random);

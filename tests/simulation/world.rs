@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use allcores::cluster::{Effect, Input};
 use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
 use allcores::config::{Config, Cores, Surroundings};
@@ -117,6 +118,10 @@ impl World {
         while let Some(pid) =
             self.processes.iter().find(|(_, process)| process.zombie.is_some()).map(|(pid, _)| *pid)
         {
+            if let Role::Worker(id, _) = self.processes[&pid].role {
+                // In a cluster its channel has been read to its end before.
+                self.turn(Event::Cluster(Input::Ended(id)));
+            }
             let process = self.processes.remove(&pid).unwrap();
             let event = Event::Exited {
                 pid: Pid::new(pid).unwrap(),
@@ -126,6 +131,28 @@ impl World {
             self.turn(event);
         }
         self.turn(Event::Reaped { children_left: !self.processes.is_empty() });
+    }
+
+    /// A worker of a cluster writes to its channel.
+    pub fn says(&mut self, worker: WorkerId, line: &str) {
+        let bytes = format!("{line}\n").into_bytes();
+        self.turn(Event::Cluster(Input::Read { worker, bytes, descriptors: Vec::new() }));
+    }
+
+    /// A worker's channel ends, and its process lives.
+    pub fn is_mute(&mut self, worker: WorkerId) {
+        self.turn(Event::Cluster(Input::Ended(worker)));
+    }
+
+    /// Workers whose process lives.
+    pub fn workers(&self) -> Vec<WorkerId> {
+        let living = self.processes.values().filter(|process| process.zombie.is_none());
+        living
+            .filter_map(|process| match process.role {
+                Role::Worker(id, _) => Some(id),
+                Role::Prestart | Role::Orphan => None,
+            })
+            .collect()
     }
 
     /// Time passes, to the next deadline at the latest; if it comes to that, it is met.
@@ -192,10 +219,25 @@ impl World {
                 }
             }
             Action::Reap => self.reap = true,
+            Action::Cluster(effect) => self.leaves(&effect),
             Action::Exit(exit) => self.exit = Some(exit),
-            Action::GiveTerminal(_) | Action::Cluster(_) | Action::Suspend | Action::Report(_) => {}
+            Action::GiveTerminal(_) | Action::Suspend | Action::Report(_) => {}
         }
         None
+    }
+
+    /// A Node worker that is told to leave does, if it has manners.
+    fn leaves(&mut self, effect: &Effect) {
+        let Effect::Send { worker, line, .. } = effect else { return };
+        assert!(line.contains("disconnect"), "{line}");
+        let leaving = self
+            .processes
+            .values_mut()
+            .find(|process| matches!(process.role, Role::Worker(id, _) if id == *worker))
+            .unwrap();
+        if leaving.manners == Manners::Obeys && leaving.zombie.is_none() {
+            leaving.zombie = Some(ExitStatus::Code(0));
+        }
     }
 
     fn deliver(&mut self, pid: i32, signal: Signal) {

@@ -1,0 +1,273 @@
+//! What is true after every step, whatever happens: a second book of who has which connection, kept from what passes the shell.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use allcores::cluster::listener::Place;
+use allcores::cluster::{Cluster, Effect, Handle, Input};
+use allcores::ids::{ConnectionId, ListenerId, WorkerId};
+use allcores::supervisor::time::Time;
+use serde_json::Value;
+
+use super::node::key;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nobody has it.
+    Waits,
+    /// This worker was offered it.
+    Offered(WorkerId),
+    /// A worker has said that it takes it.
+    Taken,
+    /// Our copy is closed.
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    fate: Fate,
+    deaths: u32,
+    served: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Offer {
+    connection: u64,
+    key: String,
+}
+
+/// What the laws must remember.
+#[derive(Clone, Debug)]
+pub struct Laws {
+    /// Whether whoever is free is what counts.
+    is_round_robin: bool,
+    connections: BTreeMap<u64, Connection>,
+    /// Offers that were not answered.
+    offers: BTreeMap<(WorkerId, u64), Offer>,
+    /// Handles that were neither acknowledged nor refused, oldest first.
+    handles: BTreeMap<WorkerId, VecDeque<u64>>,
+    /// The beginnings of lines.
+    pieces: BTreeMap<WorkerId, Vec<u8>>,
+    /// Who has which listener.
+    members: BTreeSet<(WorkerId, String)>,
+    /// Who declined or had no descriptor, and until when it is left alone at least.
+    aside: BTreeMap<(WorkerId, String), Time>,
+    open: BTreeSet<WorkerId>,
+    retired: BTreeSet<WorkerId>,
+    keys: BTreeMap<ListenerId, String>,
+    accepting: BTreeSet<ListenerId>,
+    /// How many offers there ever were.
+    pub offered: usize,
+    /// How many each worker has taken.
+    pub taken: BTreeMap<WorkerId, u32>,
+}
+
+impl Laws {
+    pub fn new(is_round_robin: bool) -> Self {
+        Self {
+            is_round_robin,
+            connections: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            pieces: BTreeMap::new(),
+            members: BTreeSet::new(),
+            aside: BTreeMap::new(),
+            open: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            accepting: BTreeSet::new(),
+            offered: 0,
+            taken: BTreeMap::new(),
+        }
+    }
+
+    pub fn joined(&mut self, worker: WorkerId) {
+        self.open.insert(worker);
+    }
+
+    pub fn retired(&mut self, worker: WorkerId) {
+        self.retired.insert(worker);
+    }
+
+    /// A worker serves a connection from now on.
+    pub fn serves(&mut self, worker: WorkerId, connection: u64) {
+        *self.taken.entry(worker).or_default() += 1;
+        let connection = self.connections.get_mut(&connection).unwrap();
+        connection.served += 1;
+        assert_eq!(connection.served, 1, "two workers serve one connection");
+    }
+
+    /// Before the primary is told.
+    pub fn input(&mut self, input: &Input, now: Time) {
+        match input {
+            Input::Read { worker, bytes, .. } => self.read(*worker, bytes, now),
+            Input::Ended(worker) => self.gone(*worker),
+            Input::Accepted { connection, .. } => {
+                let connection = self
+                    .connections
+                    .insert(connection.0, Connection { fate: Fate::Waits, deaths: 0, served: 0 });
+                assert!(connection.is_none());
+            }
+            Input::AcceptedAll { listener, .. } => assert!(self.accepting.remove(listener)),
+            Input::Bound { .. } | Input::Readable(_) => {}
+        }
+    }
+
+    fn read(&mut self, worker: WorkerId, bytes: &[u8], now: Time) {
+        let piece = self.pieces.entry(worker).or_default();
+        piece.extend_from_slice(bytes);
+        while let Some(end) = self.pieces[&worker].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.pieces.get_mut(&worker).unwrap().drain(..=end).collect();
+            let Ok(message) = serde_json::from_slice::<Value>(&line) else { return };
+            self.heard(worker, &message, now);
+        }
+    }
+
+    fn heard(&mut self, worker: WorkerId, message: &Value, now: Time) {
+        if !self.open.contains(&worker) {
+            return;
+        }
+        let handles = self.handles.entry(worker).or_default();
+        match (message["cmd"].as_str(), message["act"].as_str()) {
+            (Some("NODE_HANDLE_ACK"), _) => _ = handles.pop_front(),
+            (Some("NODE_HANDLE_NACK"), _) => {
+                let seq = handles.pop_front().unwrap();
+                let offer = self.offers.remove(&(worker, seq)).unwrap();
+                self.connections.get_mut(&offer.connection).unwrap().fate = Fate::Waits;
+                self.leave_alone((worker, offer.key), now + Duration::from_millis(500));
+            }
+            (Some("NODE_CLUSTER"), Some("exitedAfterDisconnect")) => self.retired(worker),
+            (Some("NODE_CLUSTER"), Some("close")) => {
+                let member = (worker, message["key"].as_str().unwrap().to_owned());
+                self.members.remove(&member);
+                // What it closed is a descriptor that it has again.
+                self.aside.remove(&member);
+            }
+            (Some("NODE_CLUSTER"), None) => {
+                let offer = self.offers.remove(&(worker, message["ack"].as_u64().unwrap())).unwrap();
+                let accepted = message["accepted"] == true;
+                self.connections.get_mut(&offer.connection).unwrap().fate =
+                    if accepted { Fate::Taken } else { Fate::Waits };
+                if !accepted {
+                    self.leave_alone((worker, offer.key), now + Duration::from_millis(10));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whoever has closed its server and opens it again begins anew.
+    fn leave_alone(&mut self, member: (WorkerId, String), until: Time) {
+        if self.members.contains(&member) {
+            self.aside.insert(member, until);
+        }
+    }
+
+    fn gone(&mut self, worker: WorkerId) {
+        if !self.open.remove(&worker) {
+            return;
+        }
+        self.members.retain(|(member, _)| *member != worker);
+        for (_, offer) in self.offers.extract_if(.., |(offered_to, _), _| *offered_to == worker) {
+            let connection = self.connections.get_mut(&offer.connection).unwrap();
+            (connection.fate, connection.deaths) = (Fate::Waits, connection.deaths + 1);
+        }
+    }
+
+    /// What the primary asks for.
+    pub fn effect(&mut self, effect: &Effect, now: Time) {
+        match effect {
+            Effect::Send { worker, line, handle } => {
+                assert!(self.open.contains(worker), "{line} to worker {worker}, whose channel has ended");
+                let message: Value = serde_json::from_str(line).unwrap();
+                match handle {
+                    Handle::Connection(connection) => {
+                        self.offer(*worker, connection.0, &message["msg"], now);
+                    }
+                    Handle::None | Handle::Listener(_) if message["errno"] == 0 => {
+                        self.members.insert((*worker, message["key"].as_str().unwrap().to_owned()));
+                    }
+                    Handle::None | Handle::Listener(_) => {}
+                }
+            }
+            Effect::Bind { listener, place: Place::Tcp(host), .. } => {
+                assert!(self.keys.insert(*listener, key(host.port)).is_none(), "a listener is bound twice");
+            }
+            Effect::Deliver { .. } => panic!("nobody writes to siblings"),
+            Effect::Bind { .. } => panic!("nobody asked for that"),
+            Effect::Accept { listener, most } => {
+                assert!(self.accepting.insert(*listener), "asked to accept before the last was answered");
+                let key = &self.keys[listener];
+                let free = self.members.iter().filter(|(_, of)| of == key).map(|(worker, _)| *worker);
+                let free = free.filter(|worker| self.is_free(*worker, key, now)).count();
+                assert!(
+                    *most > 0 && (!self.is_round_robin || *most <= free),
+                    "{most} for {free} who are free"
+                );
+            }
+            Effect::Close(ConnectionId(id)) => {
+                let connection = self.connections.get_mut(id).unwrap();
+                let is_done = connection.fate == Fate::Taken;
+                let is_deadly = connection.fate == Fate::Waits && connection.deaths >= 3;
+                assert!(is_done || is_deadly, "connection {id} is closed: {connection:?}");
+                connection.fate = Fate::Closed;
+            }
+            Effect::EndChannel { worker, .. } => self.gone(*worker),
+            Effect::Listening(worker) | Effect::SaidReady(worker) => {
+                assert!(self.open.contains(worker), "the dead say nothing");
+            }
+        }
+    }
+
+    fn is_free(&self, worker: WorkerId, key: &str, now: Time) -> bool {
+        let rests = self.aside.get(&(worker, key.to_owned())).is_some_and(|until| *until > now);
+        let has_one = self.offers.iter().any(|((to, _), offer)| *to == worker && offer.key == key);
+        !rests && !has_one && !self.retired.contains(&worker)
+    }
+
+    fn offer(&mut self, worker: WorkerId, connection: u64, message: &Value, now: Time) {
+        let (key, seq) = (message["key"].as_str().unwrap().to_owned(), message["seq"].as_u64().unwrap());
+        assert!(
+            self.members.contains(&(worker, key.clone())),
+            "{message} to worker {worker} without a server"
+        );
+        assert!(self.is_free(worker, &key, now), "{message} to worker {worker}, who is not free");
+        let known = self.connections.get_mut(&connection).unwrap();
+        assert!(known.fate == Fate::Waits && known.deaths < 3, "offered once more: {known:?}");
+        known.fate = Fate::Offered(worker);
+        self.offered += 1;
+        self.handles.entry(worker).or_default().push_back(seq);
+        assert!(self.offers.insert((worker, seq), Offer { connection, key }).is_none(), "a number twice");
+    }
+
+    /// After everything that was asked for.
+    pub fn state(&self, cluster: &Cluster, now: Time) {
+        let waiting = self.connections.values().filter(|connection| connection.fate == Fate::Waits);
+        for connection in self.connections.values() {
+            assert!(connection.fate != Fate::Taken, "taken, and our copy is open");
+            assert!(
+                connection.fate != Fate::Waits || connection.deaths < 3,
+                "kills for ever: {connection:?}"
+            );
+        }
+        let waiting = waiting.count();
+        assert_eq!(cluster.waiting(), waiting, "the primary's book and ours");
+        assert!(waiting <= 1024, "{waiting} wait");
+        assert!(cluster.deadline().is_none_or(|time| time > now), "a deadline that is over: {now}");
+    }
+
+    /// Nobody waits, and nobody has an offer that is not answered.
+    pub fn all_is_done(&self) {
+        for (id, connection) in &self.connections {
+            assert_eq!(connection.fate, Fate::Closed, "connection {id} is forgotten: {connection:?}");
+            assert!(
+                connection.served == 1 || connection.deaths >= 3,
+                "connection {id} is lost: {connection:?}"
+            );
+        }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.connections.values().filter(|connection| connection.fate == Fate::Waits).count()
+    }
+}
