@@ -124,7 +124,10 @@ impl Program {
         let written = self.output.written.lock().unwrap();
         let may_come = |written: &mut Written| found(written).is_none() && !written.is_all;
         let (written, _) = self.output.more.wait_timeout_while(written, PATIENCE, may_come).unwrap();
-        found(&written).unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", written.lines.join("\n")))
+        let (line, text) = (found(&written), written.lines.join("\n"));
+        // Whoever is dropped in a panic may want to say what was written.
+        drop(written);
+        line.unwrap_or_else(|| panic!("no line with {words:?} in:\n{text}"))
     }
 
     /// Waits for its end, and gives its exit code.

@@ -97,15 +97,14 @@ fn a_request_that_comes_when_nobody_is_left_is_answered_by_the_replacement() {
     send(*pool.workers().first().unwrap(), Signal::SIGKILL);
     pool.wait_for_death();
     assert_eq!(get(address), Ok(2));
+    drop(pool);
 
     // Node's own primary closes the listener with the last worker.
-    let pool = Launch::new("http.js", 1).at(own_address()).serve(Primary::Nodes);
-    let launch = own_address();
-    drop(pool);
-    let pool = Launch::new("http.js", 1).at(launch).serve(Primary::Nodes);
+    let address = own_address();
+    let pool = Launch::new("http.js", 1).at(address).serve(Primary::Nodes);
     send(*pool.workers().first().unwrap(), Signal::SIGKILL);
     pool.wait_for_death();
-    let refused = get(launch);
+    let refused = get(address);
     assert!(matches!(refused, Err(Failure::Refused | Failure::Cut)), "{refused:?}");
 }
 

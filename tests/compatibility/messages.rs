@@ -63,7 +63,9 @@ fn a_worker_that_sends_handles_is_not_mute_afterwards() {
 fn leaves(how: &str) {
     let address = own_address();
     for primary in BOTH {
-        let pool = Launch::new("leave.js", 2).at(address).env("TEST_LEAVE", how).start(primary);
+        let pool = Launch::new("leave.js", 2).at(address).env("TEST_LEAVE", how).serve(primary);
+        let one = pool.seen("listening").into_iter().find(|value| value["worker"] == 1).unwrap();
+        send(one["pid"].as_i64().unwrap() as i32, Signal::SIGUSR2);
         let death = pool.wait_for_death();
         assert!(death.contains("worker=1 "), "{primary:?}: {death}");
         assert!(death.contains("code=0"), "{primary:?}: {death}");

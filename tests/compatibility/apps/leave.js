@@ -1,4 +1,4 @@
-// Serves; worker 1 leaves by its own wish as soon as it listens.
+// Serves, and leaves by its own wish on SIGUSR2.
 const http = require('node:http');
 const cluster = require('node:cluster');
 const say = (what) => console.log('SEEN ' + JSON.stringify({ worker: cluster.worker.id, pid: process.pid, ...what }));
@@ -8,5 +8,5 @@ process.on('exit', (code) => say({ exit: code }));
 http.createServer((request, response) => response.end(JSON.stringify({ worker: cluster.worker.id, pid: process.pid })))
   .listen(Number(TEST_PORT), TEST_HOST, () => {
     say({ listening: true });
-    if (cluster.worker.id === 1) cluster.worker[TEST_LEAVE]();
   });
+process.on('SIGUSR2', () => cluster.worker[TEST_LEAVE]());
