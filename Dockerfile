@@ -13,7 +13,7 @@ RUN rustup target add "$TARGET"
 WORKDIR /src
 COPY . .
 ARG GIT=unknown
-ENV ALLCORES_GIT=$GIT
+ENV BUILD_GIT=$GIT
 # Rust's own linker makes programs for other machines; for this one the usual one does.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     case "$TARGET" in "$(uname -m)"-*) linker=cc ;; *) linker=rust-lld ;; esac \

@@ -31,7 +31,7 @@ pub fn invalid(invalid: &Invalid) -> String {
 
 /// `allcores X.Y.Z (GIT)`.
 pub fn version() -> String {
-    format!("allcores {} ({})", env!("CARGO_PKG_VERSION"), env!("ALLCORES_GIT"))
+    format!("allcores {} ({})", env!("CARGO_PKG_VERSION"), env!("BUILD_GIT"))
 }
 
 /// `--help`.
