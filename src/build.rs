@@ -11,8 +11,5 @@ fn main() {
         let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    println!(
-        "cargo::rustc-env=BUILD_GIT={}",
-        given.or_else(asked).unwrap_or_else(|| "unknown".to_owned())
-    );
+    println!("cargo::rustc-env=BUILD_GIT={}", given.or_else(asked).unwrap_or_else(|| "unknown".to_owned()));
 }
