@@ -16,7 +16,7 @@ fn workers_are_as_many_as_the_cores_that_docker_gives() {
     for (options, workers, why) in cases {
         let checked = run_to_end(options, "--check -l 8080", &["/app", "serve"]).text;
         assert!(
-            checked.contains(&format!("# mode inherit, {workers} workers ({why}")),
+            checked.contains(&format!("# mode: inherit; workers: {workers} ({why}")),
             "{options}: {checked}"
         );
 

@@ -19,9 +19,9 @@ fn limits_of_cgroup_v2_are_seen_from_below_and_inside() {
     };
     // The kernel there has one core.
     let checks = [
-        ("a limit of the group above", "1 workers (quota of 0.50 cores, of 1 allowed)"),
-        ("a limit of our own group", "1 workers (quota of 0.70 cores, of 1 allowed)"),
-        ("no limit", "1 workers (1 core allowed)"),
+        ("a limit of the group above", "workers: 1 (quota of 0.50 cores, of 1 allowed)"),
+        ("a limit of our own group", "workers: 1 (quota of 0.70 cores, of 1 allowed)"),
+        ("no limit", "workers: 1 (1 core allowed)"),
     ];
     for (title, expected) in checks {
         assert!(chapter(title).contains(expected), "{expected}: {}", chapter(title));
