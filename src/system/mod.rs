@@ -100,7 +100,7 @@ impl System {
         self.meet_deadline();
         // After the first worker: to find these files takes as long as to start one.
         self.out_of_memory = OutOfMemory::watch(Path::new("/"));
-        let mut events = Events::with_capacity(4);
+        let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
                 return exit;
