@@ -199,14 +199,19 @@ impl System {
 
     /// One event, its actions, and the answers to them.
     fn turn(&mut self, event: Event) {
-        let mut next = VecDeque::from([event]);
-        while let Some(event) = next.pop_front() {
-            if self.exit.is_some() {
-                return;
-            }
-            for action in self.supervisor.handle(self.clock.now(), event) {
-                self.perform(action, &mut next);
-            }
+        let mut answers = VecDeque::new();
+        self.step(event, &mut answers);
+        while let Some(answer) = answers.pop_front() {
+            self.step(answer, &mut answers);
+        }
+    }
+
+    fn step(&mut self, event: Event, answers: &mut VecDeque<Event>) {
+        if self.exit.is_some() {
+            return;
+        }
+        for action in self.supervisor.handle(self.clock.now(), event) {
+            self.perform(action, answers);
         }
     }
 
