@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::harness::{Running, allcores, allcores_sh, until};
+use crate::harness::{Running, allcores, allcores_sh};
 use crate::kernel::{private_network, send};
 
 const ADDRESS: &str = "127.0.0.1:8000";
@@ -59,6 +59,7 @@ fn a_wrapper_in_front_of_the_worker_is_told() {
     let line = format!("python3 {}; exit 0", example.display());
     let mut running = allcores_sh(&line).set("MODE", "cluster").set("WORKERS", "1").start();
     running.log.next("starts Node as another process");
-    until("it serves all the same", || (ask() == "1").then_some(()));
+    running.log.next("worker ready");
+    assert_eq!(ask(), "1", "it serves all the same");
     assert_eq!(running.stop().code, Some(0));
 }
