@@ -14,7 +14,7 @@ use allcores::supervisor::time::Time;
 use libfuzzer_sys::fuzz_target;
 
 /// What Node says, to begin with: by chance alone nobody would ask for a listener.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 10] = [
     r#"{"cmd":"NODE_CLUSTER","act":"queryServer","address":null,"addressType":4,"port":80,"seq":1}"#,
     r#"{"cmd":"NODE_CLUSTER","act":"close","key":":80:4:-1"}"#,
     r#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":2}"#,
