@@ -273,11 +273,6 @@ impl Balancer {
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
-
-    /// Whether anybody can take connections.
-    pub fn has_members(&self) -> bool {
-        !self.members.is_empty()
-    }
 }
 
 /// FNV-1a over the address and the worker, mixed once more.

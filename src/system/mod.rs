@@ -125,8 +125,9 @@ impl System {
 
     /// Sleeps until a signal comes or the supervisor wants to be asked again.
     fn wait(&mut self, events: &mut Events) {
+        let has_unread = self.primary.as_ref().is_some_and(Primary::has_unread);
         let timeout = match self.supervisor.deadline() {
-            _ if self.reap || self.exit.is_some() => Some(Duration::ZERO),
+            _ if self.reap || has_unread || self.exit.is_some() => Some(Duration::ZERO),
             Some((time, _)) => Some(time - self.clock.now()),
             None => None,
         };
@@ -178,6 +179,7 @@ impl System {
     fn hear_workers(&mut self, events: &Events) {
         let Some(primary) = &mut self.primary else { return };
         let mut inputs = Vec::new();
+        primary.read_on(&mut inputs);
         for event in events.iter().filter(|event| event.token() != SIGNALS) {
             primary.is_ready(&Source::of(event.token()), &mut inputs);
         }

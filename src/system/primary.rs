@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -21,6 +21,9 @@ use crate::cluster::message::SockName;
 use crate::cluster::{Effect, Handle, Input, Sharing};
 use crate::ids::{ConnectionId, ListenerId, Pid, WorkerId};
 
+/// Most reads from one channel in a turn, of 64 KiB each: whoever never stops talking fills no memory and keeps nobody waiting.
+const MOST_READS: usize = 16;
+
 /// What has a number here.
 pub struct Primary {
     registry: Registry,
@@ -30,6 +33,8 @@ pub struct Primary {
     next_connection: u64,
     binder: Binder,
     buffers: Buffers,
+    /// Who said more than was read: nobody tells us of it a second time.
+    unread: BTreeSet<WorkerId>,
 }
 
 struct Watched {
@@ -74,6 +79,7 @@ impl Primary {
             next_connection: 0,
             binder,
             buffers: Buffers::new(),
+            unread: BTreeSet::new(),
         }
     }
 
@@ -110,8 +116,21 @@ impl Primary {
         }
     }
 
+    /// Whether somebody said more than was read.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Reads on where there was more.
+    pub fn read_on(&mut self, inputs: &mut Vec<Input>) {
+        for worker in std::mem::take(&mut self.unread) {
+            self.read(worker, inputs);
+        }
+    }
+
     fn read(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
-        while let Some((channel, _)) = self.channels.get_mut(&worker) {
+        for _ in 0..MOST_READS {
+            let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
             match channel.receive(&mut self.buffers) {
                 Incoming::Data(bytes, descriptors) => {
                     self.tell_of_wrappers(worker);
@@ -122,9 +141,11 @@ impl Primary {
                     return inputs.push(Input::Read { worker, bytes, descriptors: Vec::new() });
                 }
                 Incoming::Nothing => return,
-                Incoming::End => self.end(worker, inputs),
+                Incoming::End => return self.end(worker, inputs),
             }
         }
+        // What it said is dealt with, and signals and the others are heard, before it may go on.
+        self.unread.insert(worker);
     }
 
     /// A worker's process was reaped: what it said last is read, and that is the end of its channel, whoever else holds it.
@@ -159,6 +180,7 @@ impl Primary {
     }
 
     fn end(&mut self, worker: WorkerId, inputs: &mut Vec<Input>) {
+        self.unread.remove(&worker);
         if self.channels.remove(&worker).is_some() {
             inputs.push(Input::Ended(worker));
         }

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::harness::{Running, allcores, allcores_sh};
-use crate::kernel::{private_network, send};
+use crate::harness::{Running, allcores, allcores_sh, allcores_with};
+use crate::kernel::{self, private_network, send};
 
 const ADDRESS: &str = "127.0.0.1:8000";
 
@@ -61,5 +61,18 @@ fn a_wrapper_in_front_of_the_worker_is_told() {
     running.log.next("starts Node as another process");
     running.log.next("worker ready");
     assert_eq!(ask(), "1", "it serves all the same");
+    assert_eq!(running.stop().code, Some(0));
+}
+
+#[test]
+fn who_never_stops_talking_keeps_us_from_nothing() {
+    let mut running = allcores_with("flood.py", &[]).set("MODE", "cluster").set("WORKERS", "2").start();
+    running.log.next_of(2, "worker ready");
+    // What has come is dealt with before more is read: a signal is heard meanwhile, and memory is not filled.
+    running.send(libc::SIGHUP);
+    running.log.next("signal ignored");
+    let memory = kernel::status(running.pid(), "VmHWM").unwrap();
+    let kib: u64 = memory.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kib < 64 * 1024, "{memory}");
     assert_eq!(running.stop().code, Some(0));
 }
