@@ -138,9 +138,15 @@ impl Supervisor {
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         // Those are many, and hardly ever change anybody's state: they say themselves when they do.
         let may_change_anything = !matches!(event, Event::Cluster(_));
+        let may_start = matches!(event, Event::DeadlineReached);
         self.happened(now, event);
         if may_change_anything {
             self.settle(now);
+        }
+        // Last, and not beside another question: nobody may decide about a slot whose process is just being asked for.
+        let asks = self.actions.iter().any(|action| matches!(action, Action::Measure(_)));
+        if may_start && self.phase == Phase::Running && !asks {
+            self.spawn_next(now);
         }
         std::mem::take(&mut self.actions)
     }
@@ -261,7 +267,6 @@ impl Supervisor {
         if self.phase == Phase::Running {
             self.unready_deadline_reached(now);
             self.measure(now);
-            self.spawn_next(now);
         }
     }
 }

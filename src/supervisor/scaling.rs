@@ -78,10 +78,8 @@ impl Supervisor {
         }
         self.report(Notice::Scaled { from, to: wanted, why });
         for slot in (from..wanted).map(Slot) {
-            // Where a worker still leaves a port, its successor follows it.
-            let port_is_taken =
-                self.config.mode == Mode::Ports && self.workers.iter().any(|worker| worker.slot == slot);
-            if !port_is_taken {
+            // Where one still leaves, the next follows when it is gone: no slot ever has three.
+            if self.workers.iter().all(|worker| worker.slot != slot) {
                 self.add_worker(now, slot);
             }
         }
@@ -89,13 +87,8 @@ impl Supervisor {
         for slot in (wanted..from).rev().map(Slot) {
             self.forget_errands(slot);
             for index in 0..self.workers.len() {
-                let worker = &mut self.workers[index];
-                match (&mut worker.role, worker.slot == slot) {
-                    (Role::Current | Role::Replacement(_), true) => {
-                        self.dismiss(now, index, Cause::Stopped, None);
-                    }
-                    (Role::Former { then }, true) => *then = None,
-                    (Role::Current | Role::Replacement(_) | Role::Former { .. }, false) => {}
+                if self.workers[index].slot == slot {
+                    self.dismiss(now, index, Cause::Stopped, None);
                 }
             }
         }

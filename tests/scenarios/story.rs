@@ -48,7 +48,15 @@ pub fn config(flags: &[(&'static str, &str)]) -> Config {
 impl Story {
     /// A story that has not begun.
     pub fn new(flags: &[(&'static str, &str)]) -> Self {
-        let config = config(flags);
+        Self::of(config(flags))
+    }
+
+    /// A story that has not begun, below a supervisor that wants to be told.
+    pub fn below(flags: &[(&'static str, &str)], socket: &str) -> Self {
+        Self::of(Config { notify_socket: Some(socket.into()), ..config(flags) })
+    }
+
+    fn of(config: Config) -> Self {
         let is_cluster = config.mode == Mode::Cluster;
         let supervisor = Supervisor::new(config, 1);
         let (now, alive, channels) = (Time::default(), BTreeSet::new(), BTreeMap::new());
@@ -173,10 +181,9 @@ impl Story {
         self.run_to(self.now);
     }
 
-    /// Something else happens.
-    pub fn event(&mut self, what: &str, event: Event) {
-        self.happens(what, event);
-        self.run_to(self.now);
+    /// What was told so far.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// The picture of this moment.
