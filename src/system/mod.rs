@@ -13,9 +13,12 @@ mod perform;
 mod prepare;
 mod primary;
 mod process;
+mod queue;
 pub mod readings;
 pub mod signals;
+mod slots;
 mod socket;
+mod steer;
 pub mod terminal;
 mod user;
 
@@ -44,6 +47,7 @@ use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::{Primary, Source};
 use process::Wait;
+use queue::Depths;
 use signals::Signals;
 use socket::Listener;
 
@@ -121,6 +125,16 @@ impl System {
             self.hear_workers(&events);
             self.meet_deadline();
         }
+    }
+
+    /// Connections that wait to be accepted, by the name of the listener or its address.
+    pub fn queue_depths(&self) -> Vec<(String, u32)> {
+        let mut depths = Depths::new();
+        self.performer.sockets().add_depths(&mut depths);
+        if let Some(primary) = &self.primary {
+            primary.add_depths(&mut depths);
+        }
+        depths.into_iter().collect()
     }
 
     fn groups(&self) -> &Cgroups {
@@ -238,7 +252,7 @@ impl System {
         Measurements {
             cores: self.groups().cores(cgroup::allowed_cores().len()).count,
             memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
-            queues: Vec::new(),
+            queues: self.performer.sockets().queues(),
         }
     }
 
@@ -265,7 +279,8 @@ impl System {
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
-            Action::Answer { .. } | Action::Steer(_) | Action::Announce(_) => {}
+            Action::Steer(slots) => self.performer.steer(&slots),
+            Action::Answer { .. } | Action::Announce(_) => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),
