@@ -130,7 +130,7 @@ impl System {
     /// Connections that wait to be accepted, by the name of the listener or its address.
     pub fn queue_depths(&self) -> Vec<(String, u32)> {
         let mut depths = Depths::new();
-        self.performer.sockets().add_depths(&mut depths);
+        self.performer.sockets.add_depths(&mut depths);
         if let Some(primary) = &self.primary {
             primary.add_depths(&mut depths);
         }
@@ -252,7 +252,7 @@ impl System {
         Measurements {
             cores: self.groups().cores(cgroup::allowed_cores().len()).count,
             memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
-            queues: self.performer.sockets().queues(),
+            queues: self.performer.sockets.queues(),
         }
     }
 
@@ -279,7 +279,8 @@ impl System {
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
-            Action::Steer(slots) => self.performer.steer(&slots),
+            Action::Steer(slots) => self.performer.sockets.steer(&slots),
+            Action::KeepSlots(count) => self.performer.sockets.keep(count),
             Action::Answer { .. } | Action::Announce(_) => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),

@@ -33,7 +33,8 @@ pub struct Performer {
     worker_traits: Traits,
     /// The cores that workers are pinned to; empty for none.
     cores: Vec<usize>,
-    sockets: Slots,
+    /// What workers inherit.
+    pub sockets: Slots,
     spawner: Spawner,
     /// Whether workers have a channel to us, at the first descriptor.
     with_channel: bool,
@@ -64,16 +65,6 @@ impl Performer {
             spawner: Spawner::new(),
             with_channel: config.mode == Mode::Cluster,
         }
-    }
-
-    /// The sockets that workers inherit.
-    pub fn sockets(&self) -> &Slots {
-        &self.sockets
-    }
-
-    /// Lets new connections come to these slots only.
-    pub fn steer(&mut self, slots: &[Slot]) {
-        self.sockets.steer(slots);
     }
 
     /// Starts a process, and says how that went.

@@ -1,7 +1,7 @@
 //! The sockets that workers inherit: one set for all slots, or in mode `reuseport` one for each, made before its first worker.
 //!
-//! A slot's sockets stay when its worker goes, and even when the slot goes: what waits in them is not lost, and the next
-//! worker there finds them again. Who else gets new connections meanwhile is decided elsewhere.
+//! A slot's sockets stay when its worker goes: what waits in them is not lost, and the next worker there finds them again. Who
+//! gets new connections meanwhile, and when a slot is gone for good, is decided elsewhere.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -68,6 +68,14 @@ impl Slots {
         match self {
             Self::Shared(_) => {}
             Self::Each(each) => each.steer(slots),
+        }
+    }
+
+    /// Closes what belongs to the slots above so many.
+    pub fn keep(&mut self, count: u16) {
+        match self {
+            Self::Shared(_) => {}
+            Self::Each(each) => each.keep(count),
         }
     }
 
@@ -177,6 +185,19 @@ impl Each {
         }
     }
 
+    /// The last to come to a group leaves without another taking its index.
+    fn keep(&mut self, count: u16) {
+        let count = usize::from(count).max(1);
+        if count < self.sets.len() {
+            self.included.retain(|slot| *slot < count);
+            if self.included.is_empty() {
+                self.included.extend(0..count);
+            }
+            self.apply(count);
+            self.sets.truncate(count);
+        }
+    }
+
     /// Tells the kernel who is included of so many, those counted that are still to come.
     fn apply(&mut self, members: usize) {
         if !self.is_alone {
@@ -215,4 +236,77 @@ fn lifted(mut set: Vec<Listener>) -> Result<Vec<Listener>, String> {
 
 fn no_descriptor(error: io::Error) -> String {
     format!("there are not enough descriptors for the sockets: {error}; raise the limit of open files")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::address::Place;
+
+    const MANNER: Manner = Manner { backlog: 1024, reuseport: true };
+
+    fn address() -> Address {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Address { name: None, place: Place::Tcp(free) }
+    }
+
+    fn each(address: &Address, slots: u16) -> Slots {
+        let addresses = [address.clone()];
+        let is_alone = socket::is_free(address, &addresses);
+        let first = set(Vec::new(), &addresses, MANNER).unwrap();
+        Slots::Each(Each::new(slots, first, &addresses, MANNER, is_alone).unwrap())
+    }
+
+    /// Makes connections, and says how many wait in each slot since we began.
+    fn connect(slots: &Slots, address: &Address, connections: &mut Vec<TcpStream>) -> Vec<u32> {
+        let Place::Tcp(addr) = address.place else { unreachable!() };
+        connections.extend((0..60).map(|_| TcpStream::connect(addr).unwrap()));
+        let queues = slots.queues();
+        assert!(queues.iter().zip(0..).all(|((slot, _), number)| *slot == Slot(number)), "{queues:?}");
+        queues.into_iter().map(|(_, depth)| depth).collect()
+    }
+
+    #[test]
+    fn slots_come_and_go_and_the_others_keep_what_is_theirs() {
+        let (address, connections) = (address(), &mut Vec::new());
+        let mut slots = each(&address, 2);
+        let before = connect(&slots, &address, connections);
+        assert!(before[0] > 0 && before[1] > 0);
+
+        slots.make(Slot(2)).unwrap();
+        let made = connect(&slots, &address, connections);
+        assert!(made[2] == 0 && made[0] > before[0] && made[1] > before[1], "{before:?} {made:?}");
+        slots.steer(&[Slot(0), Slot(2), Slot(99)]);
+        let steered = connect(&slots, &address, connections);
+        assert!(steered[0] > made[0] && steered[1] == made[1] && steered[2] > 0, "{made:?} {steered:?}");
+        slots.steer(&[]);
+        assert_eq!(connect(&slots, &address, connections)[1], made[1], "nobody is no wish");
+
+        let last = connect(&slots, &address, connections);
+        slots.keep(2);
+        let kept = connect(&slots, &address, connections);
+        assert_eq!(kept.len(), 2);
+        assert!(kept[0] > last[0] && kept[1] == last[1], "{last:?} {kept:?}");
+        slots.make(Slot(3)).unwrap();
+        slots.steer(&[Slot(3)]);
+        assert_eq!(connect(&slots, &address, connections)[3], 60);
+
+        let mut depths = Depths::new();
+        slots.add_depths(&mut depths);
+        let Place::Tcp(addr) = address.place else { unreachable!() };
+        assert_eq!(depths, Depths::from([(addr.to_string(), kept[0] + kept[1] + 60)]));
+    }
+
+    #[test]
+    fn where_others_share_the_address_the_kernel_chooses() {
+        let (address, connections) = (address(), &mut Vec::new());
+        let theirs = each(&address, 2);
+        let mut ours = each(&address, 2);
+        ours.steer(&[Slot(1)]);
+        let queues = connect(&ours, &address, connections);
+        assert!(queues.iter().all(|depth| *depth > 0), "{queues:?}");
+        assert!(theirs.queues().iter().all(|(_, depth)| *depth > 0));
+    }
 }

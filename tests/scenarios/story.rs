@@ -187,6 +187,7 @@ impl Story {
                 | Action::Answer { .. }
                 | Action::Measure(_)
                 | Action::Steer(_)
+                | Action::KeepSlots(_)
                 | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
@@ -247,6 +248,7 @@ fn line(action: &Action) -> Option<String> {
         Action::Answer { client, answer } => format!("answer to {}: {answer:?}", client.0),
         Action::Measure(pids) => format!("measure {pids:?}"),
         Action::Steer(slots) => format!("steer {slots:?}"),
+        Action::KeepSlots(count) => format!("keep {count} slots"),
         Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),

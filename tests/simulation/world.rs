@@ -225,6 +225,7 @@ impl World {
             Action::Answer { .. }
             | Action::Measure(_)
             | Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Suspend
