@@ -271,9 +271,10 @@ mod tests {
                 Internet { kind, addr, dual_stack: false, backlog: 1024, reuseport: true, reuseaddr: false };
             let socket = bind_internet(wanted).unwrap();
             let copy = socket.try_clone().unwrap();
-            addr = match kind {
-                SockType::Stream => TcpListener::from(copy).local_addr().unwrap(),
-                _ => UdpSocket::from(copy).local_addr().unwrap(),
+            addr = if kind == SockType::Stream {
+                TcpListener::from(copy).local_addr().unwrap()
+            } else {
+                UdpSocket::from(copy).local_addr().unwrap()
             };
             sockets.push(socket);
         }
