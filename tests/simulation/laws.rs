@@ -106,6 +106,8 @@ impl Laws {
             | Action::Reap
             | Action::Answer { .. }
             | Action::Measure(_)
+            | Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Cluster(_)

@@ -271,9 +271,14 @@ impl World {
             }
             Action::Measure(pids) => {
                 let memory = pids.into_iter().map(|pid| (pid, self.memory)).collect();
-                return Some(Event::Measured(Measurements { cores: self.cores, memory }));
+                return Some(Event::Measured(Measurements { cores: self.cores, memory, queues: Vec::new() }));
             }
-            Action::Announce(_) | Action::GiveTerminal(_) | Action::Suspend | Action::Report(_) => {}
+            Action::Steer(_)
+            | Action::KeepSlots(_)
+            | Action::Announce(_)
+            | Action::GiveTerminal(_)
+            | Action::Suspend
+            | Action::Report(_) => {}
         }
         None
     }
