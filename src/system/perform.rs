@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::channel::Channel;
-use super::child::{Blueprint, Traits};
+use super::child::{Blueprint, Inherited, Traits};
 use super::process::Spawner;
 use super::socket::Listener;
 use super::{descendants, descriptors, process, terminal};
@@ -110,8 +110,8 @@ impl Performer {
             candidates: vec![c"/bin/sh".to_owned()],
             arguments: vec![c"/bin/sh".to_owned(), c"-c".to_owned(), command],
             environment: self.environment.clone(),
-            listen_pid: false,
-            sockets: Vec::new(),
+            own_pid: Vec::new(),
+            descriptors: Vec::new(),
             core: None,
             // It may ask its questions before the worker has the terminal.
             traits: Traits { foreground: self.worker_traits.foreground, ..Traits::default() },
@@ -155,11 +155,15 @@ impl Performer {
             candidates: self.candidates.clone(),
             arguments: self.arguments.clone(),
             environment,
-            listen_pid: self.listen_pid && !sockets.is_empty(),
-            sockets: sockets
-                .iter()
-                .map(|listener| listener.fd.as_raw_fd())
-                .chain(channel.map(AsRawFd::as_raw_fd))
+            own_pid: if self.listen_pid && !sockets.is_empty() { vec!["LISTEN_PID"] } else { Vec::new() },
+            descriptors: (descriptors::FIRST..)
+                .zip(
+                    sockets
+                        .iter()
+                        .map(|listener| listener.fd.as_raw_fd())
+                        .chain(channel.map(AsRawFd::as_raw_fd)),
+                )
+                .map(|(theirs, ours)| Inherited { ours, theirs })
                 .collect(),
             core: self.cores.get(index % self.cores.len().max(1)).copied(),
             traits: self.worker_traits.clone(),
