@@ -15,6 +15,7 @@ pub mod action;
 pub mod backoff;
 mod cluster;
 pub mod event;
+pub mod notification;
 mod picture;
 pub mod requests;
 mod shutdown;
