@@ -76,7 +76,7 @@ impl Notify {
                     let words = words(&buffer[..size], |pid| self.lineage(pid));
                     if !words.is_empty() {
                         let lineage = self.lineage(sender);
-                        debug!(?lineage, ?words, "notified");
+                        debug!(lineage = ?lineage.iter().map(|pid| pid.raw()).collect::<Vec<_>>(), ?words, "notified");
                         events.push(Event::Notified { lineage, words });
                     }
                 }
