@@ -11,6 +11,7 @@ mod exit_codes;
 mod harness;
 mod kernel;
 mod logging;
+mod notify;
 mod privileges;
 mod reaping;
 mod restarts;
