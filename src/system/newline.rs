@@ -12,7 +12,7 @@ use mio::{Interest, Registry};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::source::Source;
 use crate::ids::{Pid, WorkerId};
@@ -79,7 +79,6 @@ impl Newlines {
         let Some(pipe) = self.pipes.get_mut(&worker) else { return };
         let (rest, has_newline) = pipe.read();
         if has_newline && !std::mem::replace(&mut pipe.has_said, true) {
-            debug!(worker = worker.0, "worker wrote a newline");
             events.push(Event::WroteNewline(worker));
         }
         match rest {

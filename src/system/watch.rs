@@ -94,9 +94,7 @@ impl Changes {
     pub fn take(&mut self, now: Time, registry: &Registry) -> Option<PathBuf> {
         let burst = self.burst.take_if(|burst| burst.end() <= now)?;
         self.look(registry);
-        let path = self.paths.get(burst.path).cloned();
-        debug!(?path, "changed");
-        path
+        self.paths.get(burst.path).cloned()
     }
 
     /// Looks everything up anew. What the old watch has not told is forgotten: it came before.
