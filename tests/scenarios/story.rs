@@ -186,6 +186,7 @@ impl Story {
                 | Action::Report(_)
                 | Action::Answer { .. }
                 | Action::Measure(_)
+                | Action::Steer(_)
                 | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
@@ -245,6 +246,7 @@ fn line(action: &Action) -> Option<String> {
         Action::Suspend => "suspend ourselves".to_owned(),
         Action::Answer { client, answer } => format!("answer to {}: {answer:?}", client.0),
         Action::Measure(pids) => format!("measure {pids:?}"),
+        Action::Steer(slots) => format!("steer {slots:?}"),
         Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),

@@ -80,6 +80,7 @@ impl Laws {
             | Action::Reap
             | Action::Answer { .. }
             | Action::Measure(_)
+            | Action::Steer(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Cluster(_)

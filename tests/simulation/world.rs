@@ -224,6 +224,7 @@ impl World {
             Action::Exit(exit) => self.exit = Some(exit),
             Action::Answer { .. }
             | Action::Measure(_)
+            | Action::Steer(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Suspend
