@@ -7,29 +7,29 @@ use crate::config::Mode;
 use crate::ids::Pid;
 use crate::supervisor::status::Status;
 
-/// What a process uses, as far as it could be read.
+/// What a process uses. What cannot be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes in memory.
+    /// Bytes in memory: its share (PSS), or all that it sees (RSS) where we may not read that.
     pub memory: Option<u64>,
-    /// Time of cores, since its start.
+    /// Time on a core, all its threads together.
     pub cpu: Option<Duration>,
-    /// Descriptors.
+    /// Open descriptors.
     pub open_files: Option<u32>,
 }
 
-/// What the container may use, and what happened to it.
+/// What the container uses and may use. What is not limited or cannot be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// Its cores.
+    /// Cores, by affinity, cpuset and quota.
     pub cores: u16,
-    /// Bytes that it may have in memory.
+    /// Bytes.
     pub memory_limit: Option<u64>,
-    /// Bytes that it has.
+    /// Bytes, without the files that the kernel would drop first.
     pub memory_used: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: Option<u64>,
-    /// How long it was kept from running by its quota.
+    /// How long the quota kept us from running.
     pub throttled: Option<Duration>,
 }
 

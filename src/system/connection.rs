@@ -91,7 +91,9 @@ impl Connection {
     pub fn is_demanding(&self) -> bool {
         match self.stage {
             Stage::Demanded | Stage::Followed { .. } => true,
-            Stage::Idle { .. } | Stage::Reading { .. } | Stage::Writing { .. } | Stage::Lingering { .. } => false,
+            Stage::Idle { .. } | Stage::Reading { .. } | Stage::Writing { .. } | Stage::Lingering { .. } => {
+                false
+            }
         }
     }
 
@@ -185,7 +187,9 @@ impl Connection {
         match self.stage {
             Stage::Demanded => self.output = http::open_head(code).into_bytes(),
             Stage::Followed { .. } => {}
-            Stage::Idle { .. } | Stage::Reading { .. } | Stage::Writing { .. } | Stage::Lingering { .. } => return,
+            Stage::Idle { .. } | Stage::Reading { .. } | Stage::Writing { .. } | Stage::Lingering { .. } => {
+                return;
+            }
         }
         self.output.extend(line.replace(['\n', '\r'], " ").bytes());
         self.output.push(b'\n');

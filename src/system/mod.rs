@@ -6,7 +6,9 @@ mod bind;
 pub mod cgroup;
 mod channel;
 mod child;
-mod clock;
+pub mod clock;
+mod connection;
+pub mod control;
 mod descendants;
 mod descriptors;
 mod perform;
@@ -14,10 +16,12 @@ mod prepare;
 mod primary;
 mod process;
 pub mod readings;
+mod server;
 pub mod signals;
 mod socket;
 pub mod terminal;
 mod user;
+mod window;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -33,7 +37,7 @@ use tracing::{debug, info, trace, warn};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::ids::Pid;
-use crate::observe::log;
+use crate::observe::{log, routes};
 use crate::signal::Signal;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::{Action, Spawn};
@@ -44,8 +48,10 @@ use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::{Primary, Source};
 use process::Wait;
+use server::Server;
 use signals::Signals;
-use socket::Listener;
+use socket::{Listener, SocketFile};
+use window::{Look, Scene, Window};
 
 const SIGNALS: Token = Token(0);
 /// Most children that are reaped before signals are heard again.
@@ -59,6 +65,10 @@ pub struct System {
     signals: Signals,
     poll: Poll,
     clock: Clock,
+    server: Server,
+    /// Removed when we leave.
+    _control: Option<SocketFile>,
+    window: Window,
     groups: OnceCell<Cgroups>,
     out_of_memory: OutOfMemory,
     and_suspended: bool,
@@ -77,6 +87,11 @@ impl System {
             .register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)
             .map_err(|error| failed("signals cannot be watched", error))?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
+        let (doors, control) = control::open(&config.settings)?;
+        let registry = poll.registry().try_clone();
+        let server = registry
+            .and_then(|registry| Server::new(registry, doors))
+            .map_err(|error| failed("clients cannot be watched", error))?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
         {
@@ -87,6 +102,9 @@ impl System {
             primary,
             signals,
             poll,
+            server,
+            _control: control,
+            window: Window::new(config),
             groups: OnceCell::new(),
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
@@ -111,6 +129,7 @@ impl System {
         let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
+                self.server.say_last_words(self.clock.now());
                 return exit;
             }
             self.wait(&mut events);
@@ -119,6 +138,7 @@ impl System {
             }
             self.reap_children();
             self.hear_workers(&events);
+            self.hear_clients(&events);
             self.meet_deadline();
         }
     }
@@ -137,10 +157,11 @@ impl System {
 
     /// Sleeps until a signal comes or the supervisor wants to be asked again.
     fn wait(&mut self, events: &mut Events) {
-        let has_unread = self.primary.as_ref().is_some_and(Primary::has_unread);
-        let timeout = match self.supervisor.deadline() {
+        let has_unread = self.primary.as_ref().is_some_and(Primary::has_unread) || self.server.could_go_on();
+        let deadline = self.supervisor.deadline().map(|(time, _)| time);
+        let timeout = match deadline.into_iter().chain(self.server.deadline()).min() {
             _ if self.reap || has_unread || self.exit.is_some() => Some(Duration::ZERO),
-            Some((time, _)) => Some(time - self.clock.now()),
+            Some(time) => Some(time - self.clock.now()),
             None => None,
         };
         if let Err(error) = self.poll.poll(events, timeout) {
@@ -197,11 +218,32 @@ impl System {
         let Some(primary) = &mut self.primary else { return };
         let mut inputs = Vec::new();
         primary.read_on(&mut inputs);
-        for event in events.iter().filter(|event| event.token() != SIGNALS) {
+        let of_workers = |token: Token| token != SIGNALS && !Server::owns(token);
+        for event in events.iter().filter(|event| of_workers(event.token())) {
             primary.is_ready(&Source::of(event.token()), &mut inputs);
         }
         for input in inputs {
             self.turn(Event::Cluster(input));
+        }
+    }
+
+    /// Hears who asks something of us, and answers what is no more than a look.
+    fn hear_clients(&mut self, events: &Events) {
+        let mut heard = Vec::new();
+        for event in events.iter().filter(|event| Server::owns(event.token())) {
+            self.server.note(event, &mut heard);
+        }
+        let now = self.clock.now();
+        let listeners = || self.performer.listeners();
+        let scene = Scene {
+            supervisor: &self.supervisor,
+            groups: self.groups.get_or_init(find_groups),
+            listeners: &listeners,
+        };
+        let mut look = Look { window: &mut self.window, scene, now };
+        self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
+        for event in heard {
+            self.turn(event);
         }
     }
 
@@ -265,7 +307,8 @@ impl System {
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
-            Action::Answer { .. } | Action::Steer(_) | Action::Announce(_) => {}
+            Action::Answer { client, answer } => self.server.answer(self.clock.now(), client, &answer),
+            Action::Steer(_) | Action::Announce(_) => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),

@@ -9,11 +9,12 @@ use super::channel::Channel;
 use super::child::{Blueprint, Traits};
 use super::process::Spawner;
 use super::socket::Listener;
-use super::{descendants, descriptors, process, terminal};
+use super::{descendants, descriptors, process, socket, terminal};
 use crate::config::kinds::Target;
 use crate::config::value::Switch;
 use crate::config::{Config, Mode};
 use crate::ids::{Generation, Slot, WorkerId};
+use crate::observe::figures;
 use crate::signal::Signal;
 use crate::supervisor::action::Spawn;
 use crate::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
@@ -70,6 +71,16 @@ impl Performer {
             spawner: Spawner::new(),
             with_channel: config.mode == Mode::Cluster,
         }
+    }
+
+    /// The sockets that workers inherit. Those of one name, of several slots, are one.
+    pub fn listeners(&self) -> Vec<figures::Listener> {
+        let first = self.sockets.first().map(Vec::as_slice).unwrap_or_default();
+        let places = first.iter().enumerate().map(|(place, listener)| {
+            let waiting = self.sockets.iter().filter_map(|slot| socket::waiting(&slot.get(place)?.fd));
+            listener.shown(waiting.reduce(u32::saturating_add))
+        });
+        places.collect()
     }
 
     /// Starts a process, and says how that went.

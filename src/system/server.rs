@@ -94,8 +94,8 @@ impl Server {
     pub fn note(&mut self, event: &mio::event::Event, heard: &mut Vec<Event>) {
         let number = (event.token().0 & !MARK) as u64;
         // Whoever only ended what they say may still listen.
-        let is_gone = event.is_write_closed()
-            && self.connections.get(&number).is_some_and(Connection::is_demanding);
+        let is_gone =
+            event.is_write_closed() && self.connections.get(&number).is_some_and(Connection::is_demanding);
         if is_gone { self.close(number, heard) } else { self.put(number) }
     }
 
@@ -172,7 +172,8 @@ impl Server {
         let numbers: Vec<u64> = self.connections.keys().copied().collect();
         for number in numbers {
             if let Some(connection) = self.connections.get_mut(&number).filter(|one| one.has_more_to_say()) {
-                let nothing = &mut |_: &Request, _| Reply::Response(Response::text(Code::Unavailable, "over"));
+                let nothing =
+                    &mut |_: &Request, _| Reply::Response(Response::text(Code::Unavailable, "over"));
                 let _ = connection.attend(now, nothing);
             }
         }

@@ -14,12 +14,16 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, ReusePort};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, setsockopt,
-    socket,
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, getsockname,
+    setsockopt, socket,
 };
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::address::{Address, Place};
+use crate::observe::figures;
+
+/// The name of a socket that has none (`sd_listen_fds(3)`).
+const UNNAMED: &str = "unknown";
 
 /// What all sockets of a run have in common.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,14 @@ impl Listener {
         (self.fd, self.file)
     }
 
+    /// As people are shown it, so many connections waiting.
+    pub fn shown(&self, waiting: Option<u32>) -> figures::Listener {
+        let address = getsockname::<SockaddrStorage>(self.fd.as_raw_fd());
+        let address = address.map_or_else(|_| String::new(), |address| address.to_string());
+        let name = if self.name == UNNAMED { address.clone() } else { self.name.clone() };
+        figures::Listener { name, address, waiting }
+    }
+
     /// A socket that was passed to us.
     pub fn passed(fd: OwnedFd, name: String) -> Self {
         Self { fd, name, multiplies: false, file: None }
@@ -74,6 +86,21 @@ impl Drop for SocketFile {
     }
 }
 
+/// Connections that wait to be accepted: what the kernel shows of a TCP listener as unacknowledged (`tcp_get_info` in
+/// net/ipv4/tcp.c). Of other sockets it shows nothing.
+pub fn waiting(fd: &OwnedFd) -> Option<u32> {
+    // SAFETY: a tcp_info is plain integers, for which zero is a value; the kernel writes no more than the length that it is given.
+    let (result, info) = unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let place = (&raw mut info).cast();
+        let result =
+            libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length);
+        (result, info)
+    };
+    (result == 0).then_some(info.tcpi_unacked)
+}
+
 /// The kernel's limit of a backlog, which it applies in silence (`listen(2)`).
 pub fn longest_backlog() -> Option<u32> {
     fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
@@ -82,7 +109,7 @@ pub fn longest_backlog() -> Option<u32> {
 /// Binds one address. `all` are the addresses of this run: an IPv6 wildcard leaves IPv4 alone when IPv4 has an entry of its
 /// own. The error names the address.
 pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<Listener, String> {
-    let name = address.name.clone().unwrap_or_else(|| "unknown".to_owned());
+    let name = address.name.clone().unwrap_or_else(|| UNNAMED.to_owned());
     let fail =
         |error: io::Error| format!("cannot listen on {}: {}", address.place, explain(&error, &address.place));
     let dual_stack = !all.iter().any(|other| other.place.is_ipv4_wildcard_beside(&address.place));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::cgroup::Cgroups;
 use super::readings;
 use crate::config::Config;
-use crate::observe::figures::{About, Figures, View};
+use crate::observe::figures::{About, Figures, Listener, View};
 use crate::observe::routes::Sight;
 use crate::supervisor::Supervisor;
 use crate::supervisor::status::Status;
@@ -19,11 +20,24 @@ pub struct Window {
     last: Option<(Time, Figures)>,
 }
 
+/// Whatever is there to be seen.
+pub struct Scene<'a> {
+    /// What the supervisor knows.
+    pub supervisor: &'a Supervisor,
+    /// The container.
+    pub groups: &'a Cgroups,
+    /// The sockets.
+    pub listeners: &'a dyn Fn() -> Vec<Listener>,
+}
+
 /// The view of one moment.
 pub struct Look<'a> {
-    window: &'a mut Window,
-    supervisor: &'a Supervisor,
-    now: Time,
+    /// Through which it is had.
+    pub window: &'a mut Window,
+    /// Of what.
+    pub scene: Scene<'a>,
+    /// When.
+    pub now: Time,
 }
 
 impl Window {
@@ -31,16 +45,11 @@ impl Window {
     pub fn new(config: &Config) -> Self {
         Self { about: About { pid: std::process::id(), mode: config.mode }, last: None }
     }
-
-    /// Looks through it.
-    pub fn look<'a>(&'a mut self, supervisor: &'a Supervisor, now: Time) -> Look<'a> {
-        Look { window: self, supervisor, now }
-    }
 }
 
 impl Sight for Look<'_> {
     fn status(&self) -> Status {
-        self.supervisor.status(self.now)
+        self.scene.supervisor.status(self.now)
     }
 
     fn figures(&mut self, status: &Status) -> Figures {
@@ -49,7 +58,7 @@ impl Sight for Look<'_> {
         {
             return figures.clone();
         }
-        let figures = read(status);
+        let figures = read(status, &self.scene);
         self.window.last = Some((self.now, figures.clone()));
         figures
     }
@@ -59,12 +68,12 @@ impl Sight for Look<'_> {
     }
 }
 
-fn read(status: &Status) -> Figures {
+fn read(status: &Status, scene: &Scene) -> Figures {
     let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
     Figures {
         usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
-        container: readings::container(),
-        listeners: Vec::new(),
+        container: readings::container(scene.groups),
+        listeners: (scene.listeners)(),
         handoffs: None,
     }
 }
