@@ -3,6 +3,7 @@
 //! A label `slot` means the slot's own worker. What counts over a worker's life (`_total` with `slot`) begins again with its
 //! replacement, which Prometheus takes for what it is, a counter that was reset. What can happen has a series from the start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::exposition::{Kind, Samples, Writer};
@@ -97,10 +98,15 @@ metrics! {
         }
     };
     "accept_queue_depth" Gauge "listener" "Connections that wait to be accepted." |view, samples| {
+        // Nothing keeps two sockets from having one name.
+        let mut depths = BTreeMap::new();
         for listener in &view.figures.listeners {
             if let Some(waiting) = listener.waiting {
-                samples.labelled("listener", &listener.name, waiting);
+                *depths.entry(&listener.name).or_insert(0) += waiting;
             }
+        }
+        for (name, depth) in depths {
+            samples.labelled("listener", name, depth);
         }
     };
     "accept_errors_total" Counter "error" "Connections that could not be accepted (cluster)." |view, samples| {
@@ -188,4 +194,63 @@ pub fn markdown() -> String {
         text.push_str(&format!("| `{name}` | {} | {label} | {help} |\n", kind.name()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::routes::Sight;
+    use crate::observe::sample::Sample;
+
+    #[test]
+    fn the_metrics_of_a_pool() {
+        let mut sample = Sample::default();
+        let twin = sample.figures.listeners[0].clone();
+        sample.figures.listeners.push(twin);
+        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::Prometheus).body;
+        for line in [
+            r#"allcores_workers{state="ready"} 1"#,
+            r#"allcores_workers{state="draining"} 0"#,
+            "allcores_workers_wanted 2",
+            "allcores_ready 1",
+            r#"allcores_restarts_total{cause="crashed"} 1"#,
+            r#"allcores_restarts_total{cause="oom"} 0"#,
+            r#"allcores_worker_uptime_seconds{slot="0"} 1.5"#,
+            r#"allcores_worker_cpu_seconds_total{slot="0"} 0.25"#,
+            r#"allcores_worker_memory_bytes{slot="0"} 1048576"#,
+            r#"allcores_worker_open_fds{slot="0"} 12"#,
+            r#"allcores_worker_event_loop_lag_seconds{slot="0"} 0.002"#,
+            r#"allcores_handoffs_total{slot="0"} 40"#,
+            r#"allcores_handoff_seconds_bucket{le="0.1"} 4"#,
+            r#"allcores_handoff_seconds_bucket{le="+Inf"} 5"#,
+            "allcores_handoff_seconds_count 5",
+            "allcores_handoffs_pending 1",
+            r#"allcores_accept_queue_depth{listener="we\"b"} 10"#,
+            r#"allcores_accept_errors_total{error="EMFILE"} 2"#,
+            r#"allcores_reloads_total{verdict="done"} 1"#,
+            r#"allcores_reloads_total{verdict="failed"} 0"#,
+            "allcores_reload_seconds 2",
+            "allcores_orphans_reaped_total 3",
+            r#"allcores_signals_total{signal="HUP"} 1"#,
+            "allcores_oom_kills_total 0",
+            "allcores_cpu_throttled_seconds_total 1",
+            "allcores_cores 2",
+            "allcores_memory_limit_bytes 1073741824",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_series_is_there_once() {
+        let sample = Sample::default();
+        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::OpenMetrics).body;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut names: Vec<&str> =
+            samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{text}");
+    }
 }

@@ -9,6 +9,6 @@ pub mod page;
 pub mod probes;
 pub mod routes;
 #[cfg(test)]
-mod sample;
+pub mod sample;
 pub mod shown;
 pub mod termination;

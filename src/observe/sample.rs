@@ -14,7 +14,9 @@ use crate::supervisor::status::{PhaseStatus, ReloadStatus, ReloadVerdict, RoleSt
 
 /// Two slots: one that serves and is being replaced, one that rests.
 pub struct Sample {
+    /// What the supervisor would say.
     pub status: Status,
+    /// What the system would read.
     pub figures: Figures,
 }
 
