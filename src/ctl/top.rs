@@ -58,7 +58,7 @@ fn draw(text: &str) -> io::Result<()> {
     let mut screen = String::from("\x1b[H");
     for (index, line) in text.lines().take(usize::from(rows)).enumerate() {
         let fits: String = line.chars().take(usize::from(columns)).collect();
-        screen.push_str(if index == 0 { "" } else { "\r\n" });
+        screen.push_str(if index == 0 { "" } else { "\n" });
         screen.push_str(&fits);
         screen.push_str("\x1b[K");
     }

@@ -7,8 +7,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod channel;
+mod client;
+mod control;
 mod exit_codes;
 mod harness;
+mod hostile;
+mod http;
 mod kernel;
 mod logging;
 mod privileges;
