@@ -13,13 +13,13 @@ use crate::harness::{BINARY, Ended, Launch, Running, allcores_sh, until};
 use crate::kernel::send;
 
 /// A control socket in a folder of its own, and a pool that has it.
-struct Controlled {
-    running: Running,
-    socket: PathBuf,
-    _directory: tempfile::TempDir,
+pub struct Controlled {
+    pub running: Running,
+    pub socket: PathBuf,
+    pub _directory: tempfile::TempDir,
 }
 
-fn controlled(launch: Launch) -> Controlled {
+pub fn controlled(launch: Launch) -> Controlled {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let socket = directory.path().join("control.sock");
@@ -28,12 +28,13 @@ fn controlled(launch: Launch) -> Controlled {
     Controlled { running, socket, _directory: directory }
 }
 
-fn pool() -> Launch {
+/// Two workers that are ready soon.
+pub fn pool() -> Launch {
     allcores_sh("exec sleep 1000").set("WORKERS", "2").set("RESTART", "always").set("READY", "alive:100ms")
 }
 
 /// Runs an errand out here: exit code, output and errors.
-fn ctl(socket: &Path, words: &[&str]) -> (i32, String, String) {
+pub fn ctl(socket: &Path, words: &[&str]) -> (i32, String, String) {
     run(Command::new(BINARY).env("ALLCORES_CONTROL", socket).arg("ctl").args(words))
 }
 
@@ -366,6 +367,6 @@ fn nothing_but_the_program_is_needed() {
     let (code, table, _) = errand(&["status"]);
     assert!(code == 0 && table.contains("ready: 2 of 2 workers"), "{table}");
     send(init.id() as i32, libc::SIGTERM);
-    assert_eq!(init.wait().unwrap().code(), Some(0));
+    assert_eq!(init.wait().unwrap().code(), Some(143));
     assert_eq!(errand(&["check"]).0, 1);
 }

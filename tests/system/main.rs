@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside: they wait, sleep and run threads")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod channel;
 mod client;
 mod control;
