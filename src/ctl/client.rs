@@ -78,12 +78,11 @@ pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Resu
 }
 
 fn broken(error: io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("allcores does not answer within {PATIENCE:?}")
-        }
-        _ => format!("allcores does not answer: {error}"),
+    let is_late = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind());
+    if is_late {
+        return format!("allcores does not answer within {PATIENCE:?}");
     }
+    format!("allcores does not answer: {error}")
 }
 
 /// Connects to the first that listens.

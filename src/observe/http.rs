@@ -196,13 +196,10 @@ mod tests {
     use super::*;
 
     fn request(text: &str) -> Request {
-        match parse(text.as_bytes()) {
-            Beginning::Request(request, length) => {
-                assert_eq!(length, text.len());
-                request
-            }
-            other => panic!("{text:?} is {other:?}"),
-        }
+        let beginning = parse(text.as_bytes());
+        let Beginning::Request(request, length) = beginning else { panic!("{text:?} is {beginning:?}") };
+        assert_eq!(length, text.len());
+        request
     }
 
     #[test]

@@ -215,10 +215,9 @@ mod tests {
     use crate::observe::sample::Sample;
 
     fn ask(method: &str, path: &str, door: Door) -> Reply {
-        match parse(format!("{method} {path} HTTP/1.1\r\n\r\n").as_bytes()) {
-            Beginning::Request(request, _) => reply(&request, door, &mut Sample::default()),
-            other => panic!("{other:?}"),
-        }
+        let beginning = parse(format!("{method} {path} HTTP/1.1\r\n\r\n").as_bytes());
+        let Beginning::Request(request, _) = beginning else { panic!("{beginning:?}") };
+        reply(&request, door, &mut Sample::default())
     }
 
     fn code(method: &str, path: &str, door: Door) -> Code {
