@@ -83,6 +83,8 @@ impl Supervisor {
                 self.add_worker(now, slot);
             }
         }
+        // Nothing new may come to those who are to go.
+        self.steer();
         // The highest slots are the youngest.
         for slot in (wanted..from).rev().map(Slot) {
             self.forget_errands(slot);
@@ -101,7 +103,9 @@ impl Supervisor {
 
     /// Whether anything is worth being read now and then.
     pub(super) fn measure_later(&mut self, now: Time) {
-        let wants_to_know = self.sizing != Sizing::Fixed || self.config.max_memory.is_some();
+        let wants_to_know = self.sizing != Sizing::Fixed
+            || self.config.max_memory.is_some()
+            || self.steering.is_some() && self.wanted > 1;
         self.measure_at = wants_to_know.then(|| now + MEASURE_EVERY);
     }
 
@@ -122,6 +126,7 @@ impl Supervisor {
         if self.phase != Phase::Running {
             return;
         }
+        self.queues_read(&measurements.queues);
         self.follow_cores(now, measurements.cores);
         let Some(limit) = self.config.max_memory else { return };
         for (pid, bytes) in &measurements.memory {

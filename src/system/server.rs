@@ -12,13 +12,14 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Poll, Registry};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Uid;
 use tracing::{debug, warn};
 
 use super::connection::{Attended, Connection};
+use super::source::Source;
 use crate::ids::ClientId;
 use crate::observe::http::{Code, Request, Response};
 use crate::observe::routes::{Door, Reply};
@@ -32,8 +33,6 @@ const MOST_CONNECTIONS: usize = 64;
 const TURN: usize = 16;
 /// How long nobody is accepted when there is no descriptor left.
 const WANT: Duration = Duration::from_secs(1);
-/// Our tokens have this bit.
-const MARK: usize = 1 << (usize::BITS - 1);
 
 /// A socket that clients come to.
 pub enum Listening {
@@ -57,9 +56,9 @@ pub struct Server {
 
 impl Server {
     /// Watches the doors.
-    pub fn new(registry: Registry, doors: impl IntoIterator<Item = Listening>) -> io::Result<Self> {
+    pub fn new(poll: &Poll, doors: impl IntoIterator<Item = Listening>) -> io::Result<Self> {
         let mut server = Self {
-            registry,
+            registry: poll.registry().try_clone()?,
             listening: BTreeMap::new(),
             connections: BTreeMap::new(),
             next: 0,
@@ -82,17 +81,11 @@ impl Server {
     }
 
     fn watch(&self, number: u64, fd: i32, interest: Interest) -> io::Result<()> {
-        self.registry.register(&mut SourceFd(&fd), Token(MARK | number as usize), interest)
-    }
-
-    /// Whether the token is of ours.
-    pub fn owns(token: Token) -> bool {
-        token.0 & MARK != 0
+        self.registry.register(&mut SourceFd(&fd), Source::Client(number).token(), interest)
     }
 
     /// Something can be read or written, or has ended.
-    pub fn note(&mut self, event: &mio::event::Event, heard: &mut Vec<Event>) {
-        let number = (event.token().0 & !MARK) as u64;
+    pub fn note(&mut self, number: u64, event: &mio::event::Event, heard: &mut Vec<Event>) {
         // Whoever only ended what they say may still listen.
         let is_gone =
             event.is_write_closed() && self.connections.get(&number).is_some_and(Connection::is_demanding);
@@ -108,6 +101,11 @@ impl Server {
     /// Whether something is left to do.
     pub fn could_go_on(&self) -> bool {
         !self.todo.is_empty()
+    }
+
+    /// Whether nobody is here and nothing is to be done.
+    pub fn is_idle(&self) -> bool {
+        self.todo.is_empty() && self.connections.is_empty() && self.try_again.is_none()
     }
 
     /// When somebody has taken too long, or a door is to be looked at again.

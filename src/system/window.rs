@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::cgroup::Cgroups;
+use super::primary::Primary;
+use super::queue::Depths;
 use super::readings;
+use super::slots::Slots;
 use crate::config::Config;
 use crate::observe::figures::{About, Figures, Listener, View};
 use crate::observe::routes::Sight;
@@ -20,22 +23,18 @@ pub struct Window {
     last: Option<(Time, Figures)>,
 }
 
-/// Whatever is there to be seen.
-pub struct Scene<'a> {
-    /// What the supervisor knows.
-    pub supervisor: &'a Supervisor,
-    /// The container.
-    pub groups: &'a Cgroups,
-    /// The sockets.
-    pub listeners: &'a dyn Fn() -> Vec<Listener>,
-}
-
 /// The view of one moment.
 pub struct Look<'a> {
     /// Through which it is had.
     pub window: &'a mut Window,
-    /// Of what.
-    pub scene: Scene<'a>,
+    /// What the supervisor knows.
+    pub supervisor: &'a Supervisor,
+    /// The container.
+    pub groups: &'a Cgroups,
+    /// The sockets that workers inherit.
+    pub sockets: &'a Slots,
+    /// Those of a cluster.
+    pub primary: Option<&'a Primary>,
     /// When.
     pub now: Time,
 }
@@ -49,7 +48,7 @@ impl Window {
 
 impl Sight for Look<'_> {
     fn status(&self) -> Status {
-        self.scene.supervisor.status(self.now)
+        self.supervisor.status(self.now)
     }
 
     fn figures(&mut self, status: &Status) -> Figures {
@@ -58,7 +57,7 @@ impl Sight for Look<'_> {
         {
             return figures.clone();
         }
-        let figures = read(status, &self.scene);
+        let figures = self.read(status);
         self.window.last = Some((self.now, figures.clone()));
         figures
     }
@@ -68,12 +67,20 @@ impl Sight for Look<'_> {
     }
 }
 
-fn read(status: &Status, scene: &Scene) -> Figures {
-    let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
-    Figures {
-        usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
-        container: readings::container(scene.groups),
-        listeners: (scene.listeners)(),
-        handoffs: None,
+impl Look<'_> {
+    fn read(&self, status: &Status) -> Figures {
+        let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
+        let mut depths = Depths::new();
+        self.sockets.add_depths(&mut depths);
+        if let Some(primary) = self.primary {
+            primary.add_depths(&mut depths);
+        }
+        let listener = |((name, address), waiting)| Listener { name, address, waiting };
+        Figures {
+            usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
+            container: readings::container(self.groups),
+            listeners: depths.into_iter().map(listener).collect(),
+            handoffs: None,
+        }
     }
 }

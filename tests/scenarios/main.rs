@@ -14,6 +14,7 @@ mod requests;
 mod rollout;
 mod scaling;
 mod shutdown;
+mod steering;
 mod story;
 mod terminal;
 mod worker;

@@ -9,7 +9,7 @@ use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
 use allcores::config::{Config, Cores, Mode, Surroundings};
 use allcores::exit::ExitStatus;
-use allcores::ids::{ClientId, ListenerId, Pid, WorkerId};
+use allcores::ids::{ClientId, ListenerId, Pid, Slot, WorkerId};
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
 use allcores::supervisor::action::{Action, Notice, Spawn};
@@ -181,6 +181,13 @@ impl Story {
         self.run_to(self.now);
     }
 
+    /// So many connections wait in each slot's queue.
+    pub fn queues_are(&mut self, depths: &[u32]) {
+        let queues = (0..).map(Slot).zip(depths.iter().copied()).collect();
+        self.happens("measured", Event::Measured(Measurements { cores: 2, memory: Vec::new(), queues }));
+        self.run_to(self.now);
+    }
+
     /// What was told so far.
     pub fn transcript(&self) -> &str {
         &self.transcript
@@ -228,6 +235,7 @@ impl Story {
                 | Action::Answer { .. }
                 | Action::Measure(_)
                 | Action::Steer(_)
+                | Action::KeepSlots(_)
                 | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
@@ -289,7 +297,10 @@ fn line(action: &Action) -> Option<String> {
         Action::Measure(pids) => {
             format!("measure {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         }
-        Action::Steer(slots) => format!("steer {slots:?}"),
+        Action::Steer(slots) => {
+            format!("steer to {}", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Action::KeepSlots(count) => format!("keep {count} slots"),
         Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),

@@ -107,6 +107,7 @@ impl Laws {
             | Action::Answer { .. }
             | Action::Measure(_)
             | Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Cluster(_)

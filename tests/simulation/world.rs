@@ -274,6 +274,7 @@ impl World {
                 return Some(Event::Measured(Measurements { cores: self.cores, memory, queues: Vec::new() }));
             }
             Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Suspend
