@@ -10,6 +10,15 @@ use crate::ids::{ConnectionId, ListenerId, Slot};
 /// Handles that may be on their way to one worker before siblings' mail is dropped.
 const MOST_HANDLES: usize = 64;
 
+/// A connection that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Whose.
+    pub listener: ListenerId,
+    /// Which.
+    pub connection: ConnectionId,
+}
+
 /// One worker's side of the channel, as we know it.
 #[derive(Clone, Debug)]
 pub struct Conversation {
@@ -25,8 +34,8 @@ pub struct Conversation {
     next_seq: u64,
     /// Handles that were sent and neither acknowledged nor refused, in order: the offer's number, or a listener.
     handles: VecDeque<Option<u64>>,
-    /// Offers that were not answered, by number.
-    offers: BTreeMap<u64, ListenerId>,
+    /// Offers that were not answered, by number: answers name it, and may come in any order.
+    offers: BTreeMap<u64, Offer>,
     /// Descriptors that came and belong to no message yet.
     descriptors: VecDeque<ConnectionId>,
 }
@@ -75,9 +84,9 @@ impl Conversation {
     }
 
     /// A connection is offered, under this number.
-    pub fn offered(&mut self, seq: u64, listener: ListenerId) {
+    pub fn offered(&mut self, seq: u64, offer: Offer) {
         self.handles.push_back(Some(seq));
-        self.offers.insert(seq, listener);
+        self.offers.insert(seq, offer);
     }
 
     /// The oldest handle came.
@@ -85,14 +94,14 @@ impl Conversation {
         self.handles.pop_front();
     }
 
-    /// The oldest handle was lost on the way: the listener whose offer it was.
-    pub fn refused(&mut self) -> Option<ListenerId> {
+    /// The oldest handle was lost on the way: what it was, if it was an offer.
+    pub fn refused(&mut self) -> Option<Offer> {
         let seq = self.handles.pop_front()??;
         self.offers.remove(&seq)
     }
 
-    /// An offer is answered: whose it was.
-    pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+    /// An offer is answered: which.
+    pub fn answered(&mut self, ack: u64) -> Option<Offer> {
         // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
         self.handles.retain(|handle| *handle != Some(ack));
         self.offers.remove(&ack)

@@ -53,8 +53,7 @@ impl Supervisor {
             Input::Read { .. }
             | Input::Bound { .. }
             | Input::Readable(_)
-            | Input::Accepted { .. }
-            | Input::AcceptedAll { .. } => None,
+            | Input::Accepted { .. } => None,
         };
         let effects = cluster.handle(now, input);
         self.perform_effects(now, effects);

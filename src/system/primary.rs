@@ -4,18 +4,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockFlag, SockaddrStorage, accept4, getpeername, getsockname};
 use tracing::{debug, warn};
 
 use super::bind::Binder;
 use super::channel::{Buffers, Channel, Incoming};
-use crate::cluster::balancer::{Choice, Rest};
+use crate::cluster::balancer::{Choice, Newcomer, Rest};
 use crate::cluster::listener::{Errno as NodeErrno, Place};
 use crate::cluster::message::SockName;
 use crate::cluster::{Effect, Handle, Input, Sharing};
@@ -278,14 +279,17 @@ impl Primary {
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
         let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else { return };
         let (listener, with_peer) = (fd.clone(), *with_peer);
-        let (mut rest, mut taken) = (Rest::More, 0);
-        while taken < most && rest == Rest::More {
+        let (mut rest, mut newcomers) = (Rest::More, Vec::new());
+        while newcomers.len() < most && rest == Rest::More {
+            // To accept in vain is as much work for the kernel as to accept.
+            if !newcomers.is_empty() && !has_more(&listener) {
+                rest = Rest::Nothing;
+                break;
+            }
             match accept_one(listener.as_raw_fd()) {
                 Ok(fd) => {
-                    taken += 1;
                     let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
-                    let connection = self.keep(fd);
-                    inputs.push(Input::Accepted { listener: id, connection, peer });
+                    newcomers.push(Newcomer { connection: self.keep(fd), peer });
                 }
                 Err(Errno::EAGAIN) => rest = Rest::Nothing,
                 Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => {}
@@ -295,7 +299,7 @@ impl Primary {
                 }
             }
         }
-        inputs.push(Input::AcceptedAll { listener: id, rest });
+        inputs.push(Input::Accepted { listener: id, newcomers, rest });
     }
 }
 
@@ -306,6 +310,12 @@ fn watch(registry: &Registry, worker: WorkerId, channel: &Channel, for_room: boo
     if let Err(error) = registry.reregister(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
         warn!(worker = worker.0, error = %error, "channel cannot be watched");
     }
+}
+
+/// Whether somebody waits.
+fn has_more(listener: &OwnedFd) -> bool {
+    // Who cannot be asked is tried.
+    poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) != Ok(0)
 }
 
 fn accept_one(listener: RawFd) -> Result<OwnedFd, Errno> {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::Rest;
+use allcores::cluster::balancer::{Newcomer, Rest};
 use allcores::cluster::listener::{Errno, Place};
 use allcores::cluster::message::SockName;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
@@ -193,17 +193,17 @@ impl Primary {
 
     fn accept(&mut self, listener: ListenerId, most: usize, answers: &mut VecDeque<Input>) {
         if self.accept_fails {
-            return answers.push_back(Input::AcceptedAll { listener, rest: Rest::Unknown });
+            return answers.push_back(Input::Accepted { listener, newcomers: Vec::new(), rest: Rest::Unknown });
         }
         let clients = self.clients.entry(listener).or_default();
         let taken = clients.len().min(most);
-        for peer in clients.drain(..taken) {
-            let connection = ConnectionId(self.next_connection);
+        let newcomer = |peer| {
             self.next_connection += 1;
-            answers.push_back(Input::Accepted { listener, connection, peer });
-        }
+            Newcomer { connection: ConnectionId(self.next_connection - 1), peer }
+        };
+        let newcomers = clients.drain(..taken).map(newcomer).collect();
         let rest = if taken < most { Rest::Nothing } else { Rest::More };
-        answers.push_back(Input::AcceptedAll { listener, rest });
+        answers.push_back(Input::Accepted { listener, newcomers, rest });
     }
 
     fn tell(&mut self, what: &str) {

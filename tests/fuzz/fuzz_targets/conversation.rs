@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use allcores::cluster::balancer::{Choice, Rest};
+use allcores::cluster::balancer::{Choice, Newcomer, Rest};
 use allcores::cluster::listener::IN_USE;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
 use allcores::ids::{ConnectionId, ListenerId, Slot, WorkerId};
@@ -78,14 +78,14 @@ impl Shell {
                 Effect::Accept { listener, most } => {
                     let taken = most.min(self.clients);
                     self.clients -= taken;
-                    for _ in 0..taken {
+                    let newcomer = |_| {
                         self.next += 1;
-                        let connection = ConnectionId(self.next);
-                        self.open.insert(connection);
-                        inputs.push_back(Input::Accepted { listener, connection, peer: None });
-                    }
+                        Newcomer { connection: ConnectionId(self.next), peer: None }
+                    };
+                    let newcomers: Vec<_> = (0..taken).map(newcomer).collect();
+                    self.open.extend(newcomers.iter().map(|newcomer| newcomer.connection));
                     let rest = if taken < most { Rest::Nothing } else { Rest::More };
-                    inputs.push_back(Input::AcceptedAll { listener, rest });
+                    inputs.push_back(Input::Accepted { listener, newcomers, rest });
                 }
                 Effect::Close(connection) => assert!(self.open.remove(&connection), "closed twice"),
                 Effect::EndChannel { worker, .. } => {
