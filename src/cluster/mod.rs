@@ -240,21 +240,22 @@ impl Cluster {
         self.effects.push(Effect::Send { worker, line, handle });
     }
 
-    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: Vec<ConnectionId>) {
+    fn read(&mut self, now: Time, worker: WorkerId, mut bytes: &[u8], descriptors: Vec<ConnectionId>) {
         let Some(conversation) = self.workers.get_mut(&worker) else {
             return self.effects.extend(descriptors.into_iter().map(Effect::Close));
         };
-        let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.break_off(worker, "a line longer than 8 MiB");
-        };
-        for line in lines {
-            match FromWorker::read(&line) {
-                Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
+        conversation.received(descriptors);
+        while let Some(conversation) = self.workers.get_mut(&worker) {
+            match conversation.next_line(&mut bytes) {
+                Ok(None) => {
+                    return self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
+                }
+                Ok(Some(line)) => match FromWorker::read(&line) {
+                    Ok(message) => self.received(now, worker, message),
+                    Err(message::NotJson) => self.break_off(worker, "a line that is no JSON"),
+                },
+                Err(frame::TooLong) => self.break_off(worker, "a line longer than 8 MiB"),
             }
-        }
-        if let Some(conversation) = self.workers.get_mut(&worker) {
-            self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
         }
     }
 

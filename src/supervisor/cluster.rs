@@ -25,10 +25,7 @@ impl Supervisor {
         let Some(cluster) = &mut self.cluster else { return };
         let ended = match &input {
             Input::Ended(worker) => Some(*worker),
-            Input::Read { .. }
-            | Input::Bound { .. }
-            | Input::Readable(_)
-            | Input::Accepted { .. } => None,
+            Input::Read { .. } | Input::Bound { .. } | Input::Readable(_) | Input::Accepted { .. } => None,
         };
         let effects = cluster.handle(now, input);
         self.perform_effects(now, effects);

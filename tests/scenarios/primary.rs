@@ -193,7 +193,11 @@ impl Primary {
 
     fn accept(&mut self, listener: ListenerId, most: usize, answers: &mut VecDeque<Input>) {
         if self.accept_fails {
-            return answers.push_back(Input::Accepted { listener, newcomers: Vec::new(), rest: Rest::Unknown });
+            return answers.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Unknown,
+            });
         }
         let clients = self.clients.entry(listener).or_default();
         let taken = clients.len().min(most);

@@ -185,7 +185,11 @@ impl World {
 
     fn accepts(&mut self, listener: ListenerId, most: usize, inputs: &mut VecDeque<Input>) {
         if self.accepting_fails {
-            return inputs.push_back(Input::Accepted { listener, newcomers: Vec::new(), rest: Rest::Unknown });
+            return inputs.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Unknown,
+            });
         }
         let clients = self.clients.get_mut(&listener).unwrap();
         let taken = clients.len().min(most);
