@@ -57,6 +57,23 @@ pub enum Move {
     Offer(WorkerId, ConnectionId),
     /// Accept at most so many, and say so by [`Balancer::accepted`].
     Accept(usize),
+    /// Nobody will be accepted any more: the listener is to be closed.
+    CloseListener,
+    /// Nobody will take it: our copy is to be closed.
+    Close(ConnectionId),
+}
+
+/// Whether the kernel lets connections in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// Yes, and we accept what somebody has room for.
+    Open,
+    /// Nobody new; we accept all who are in, since they would be cut off when we close it.
+    Emptying,
+    /// Nobody is in any more.
+    Empty,
+    /// It is closed.
+    Closed,
 }
 
 /// A connection that was accepted a moment ago.
@@ -132,6 +149,7 @@ pub struct Balancer {
     members: VecDeque<Member>,
     /// In the order in which they were accepted.
     waiting: VecDeque<Waiting>,
+    door: Door,
     /// Whether the kernel may have connections that we did not accept.
     readable: bool,
     accepting: bool,
@@ -145,6 +163,7 @@ impl Balancer {
             choice,
             members: VecDeque::new(),
             waiting: VecDeque::new(),
+            door: Door::Open,
             readable: false,
             accepting: false,
             accept_not_before: None,
@@ -205,13 +224,25 @@ impl Balancer {
         self.readable = true;
     }
 
+    /// The kernel lets nobody in any more: all who are in are accepted, whoever has room.
+    pub fn close(&mut self) {
+        if self.door == Door::Open {
+            (self.door, self.readable) = (Door::Emptying, true);
+        }
+    }
+
     /// What was asked to be accepted was.
     pub fn accepted(&mut self, newcomers: Vec<Newcomer>, rest: Rest, now: Time) {
         self.waiting.extend(newcomers.into_iter().map(|newcomer| Waiting { newcomer, deaths: 0 }));
         self.accepting = false;
         match rest {
             Rest::More => {}
-            Rest::Nothing => self.readable = false,
+            Rest::Nothing => {
+                self.readable = false;
+                if self.door == Door::Emptying {
+                    self.door = Door::Empty;
+                }
+            }
             Rest::Unknown => self.accept_not_before = Some(now + ACCEPT_AGAIN),
         }
     }
@@ -287,17 +318,29 @@ impl Balancer {
                 (None, Choice::SourceIp) => index += 1,
             }
         }
-        let room: usize = self.members.iter().map(|member| member.room(now)).sum();
-        let most = MOST_WAITING.saturating_sub(self.waiting.len()).min(MOST_AT_ONCE);
-        let most = match self.choice {
-            Choice::RoundRobin => most.min(room),
-            // Only an accepted connection says whose it is.
-            Choice::SourceIp if room == 0 => 0,
-            Choice::SourceIp => most,
-        };
+        if self.door == Door::Empty {
+            self.door = Door::Closed;
+            moves.push(Move::CloseListener);
+        }
+        if self.door != Door::Open && self.members.iter().all(|member| member.retired) {
+            moves.extend(self.waiting.drain(..).map(|waiting| Move::Close(waiting.newcomer.connection)));
+        }
+        let most = self.most_to_accept(now);
         if self.readable && !self.accepting && most > 0 && self.accept_not_before.is_none() {
             self.accepting = true;
             moves.push(Move::Accept(most));
+        }
+    }
+
+    fn most_to_accept(&self, now: Time) -> usize {
+        let most = MOST_WAITING.saturating_sub(self.waiting.len()).min(MOST_AT_ONCE);
+        let room: usize = self.members.iter().map(|member| member.room(now)).sum();
+        match (self.door, self.choice) {
+            (Door::Open, Choice::RoundRobin) => most.min(room),
+            // Only an accepted connection says whose it is.
+            (Door::Open, Choice::SourceIp) if room == 0 => 0,
+            (Door::Open, Choice::SourceIp) | (Door::Emptying, _) => most,
+            (Door::Empty | Door::Closed, _) => 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::balancer::Move;
 use super::conversation::Offer;
 use super::listeners::Socket;
-use super::{Cluster, Effect, Handle, message};
+use super::{Cluster, Effect, Handle, Sharing, message};
 use crate::ids::WorkerId;
 use crate::supervisor::time::Time;
 
@@ -36,6 +36,19 @@ impl Cluster {
         }
     }
 
+    /// We end: nobody new is let in where we accept, and who is in is accepted and offered for as long as there are workers in
+    /// rotation.
+    pub fn close(&mut self, now: Time) -> Vec<Effect> {
+        self.ends = true;
+        for (id, listener) in &mut self.listeners {
+            if let (Sharing::HandOver(_), Socket::Bound(_)) = (listener.sharing, &listener.socket) {
+                self.effects.push(Effect::Refuse(*id));
+                listener.balancer.close();
+            }
+        }
+        self.pump(now)
+    }
+
     /// Brings together who has room and who waits, and gives everything that is to be done.
     pub(super) fn pump(&mut self, now: Time) -> Vec<Effect> {
         let mut moves = Vec::new();
@@ -51,6 +64,8 @@ impl Cluster {
                         Effect::Send { worker, line, handle: Handle::Connection(connection) }
                     }
                     Move::Accept(most) => Effect::Accept { listener: *id, most },
+                    Move::CloseListener => Effect::CloseListener(*id),
+                    Move::Close(connection) => Effect::Close(connection),
                 };
                 self.effects.push(effect);
             }

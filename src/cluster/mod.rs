@@ -112,6 +112,10 @@ pub enum Effect {
         /// How many at the most.
         most: usize,
     },
+    /// Let nobody new in at a listener. Who is in can still be accepted.
+    Refuse(ListenerId),
+    /// Close a listener.
+    CloseListener(ListenerId),
     /// Close our copy of a connection.
     Close(ConnectionId),
     /// A server of the worker's listens.
@@ -147,6 +151,8 @@ pub struct Cluster {
     ended: BTreeMap<WorkerId, bool>,
     listeners: BTreeMap<ListenerId, Listener>,
     next_listener: ListenerId,
+    /// Nobody gets a listener any more.
+    ends: bool,
     effects: Vec<Effect>,
 }
 
@@ -159,6 +165,7 @@ impl Cluster {
             ended: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: ListenerId(0),
+            ends: false,
             effects: Vec::new(),
         }
     }
@@ -202,8 +209,9 @@ impl Cluster {
         }
     }
 
-    /// Asks a worker to leave. Whether there is a channel to ask through.
-    pub fn disconnect(&mut self, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+    /// Asks a worker to leave; it is out of rotation from now on, if it was not before.
+    pub fn disconnect(&mut self, now: Time, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+        self.retire(worker);
         if let Some(conversation) = self.workers.get_mut(&worker) {
             conversation.wished_to_leave = true;
             let line = message::disconnect(conversation.next_seq());
@@ -212,7 +220,7 @@ impl Cluster {
             }
             self.send(worker, line, Handle::None);
         }
-        std::mem::take(&mut self.effects)
+        self.pump(now)
     }
 
     /// A worker's channel is still open.

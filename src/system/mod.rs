@@ -10,6 +10,7 @@ mod child;
 mod clock;
 mod descendants;
 mod descriptors;
+mod door;
 mod hear;
 mod newline;
 mod notify;

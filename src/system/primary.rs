@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::bind::Binder;
 use super::channel::{Buffers, Channel, Incoming};
+use super::door;
 use super::queue::{self, Depths};
 use crate::cluster::balancer::{Choice, Newcomer, Rest};
 use crate::cluster::listener::{Errno as NodeErrno, Place};
@@ -198,6 +199,8 @@ impl Primary {
                 inputs.push(Input::Bound { listener, result });
             }
             Effect::Accept { listener, most } => self.accept(listener, most, inputs),
+            Effect::Refuse(listener) => self.refuse(listener),
+            Effect::CloseListener(listener) => self.close(listener),
             Effect::Close(connection) => {
                 self.connections.remove(&connection);
             }
@@ -287,11 +290,32 @@ impl Primary {
         Ok(name)
     }
 
+    fn refuse(&mut self, id: ListenerId) {
+        let Some(Watched { fd, .. }) = self.listeners.get(&id) else { return };
+        if self.binder.was_passed(fd) {
+            // Who passed it to us has it still: those who are in its queue are the next one's.
+            self.close(id);
+        } else if let Err(error) = door::shut(fd) {
+            debug!(error = %error, "who connects as the listener is closed may be cut off");
+        }
+    }
+
+    fn close(&mut self, id: ListenerId) {
+        let Some(Watched { fd, .. }) = self.listeners.remove(&id) else { return };
+        // One that was passed to us is not closed by us alone.
+        if let Err(error) = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd())) {
+            debug!(error = %error, "listener was not watched");
+        }
+        self.binder.forget(&fd);
+    }
+
     /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
-        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else { return };
-        let (listener, with_peer) = (fd.clone(), *with_peer);
         let (mut rest, mut newcomers) = (Rest::More, Vec::new());
+        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else {
+            return inputs.push(Input::Accepted { listener: id, newcomers, rest: Rest::Nothing });
+        };
+        let (listener, with_peer) = (fd.clone(), *with_peer);
         while newcomers.len() < most && rest == Rest::More {
             // To accept in vain is as much work for the kernel as to accept.
             if !newcomers.is_empty() && !has_more(&listener) {
@@ -303,7 +327,8 @@ impl Primary {
                     let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
                     newcomers.push(Newcomer { connection: self.keep(fd), peer });
                 }
-                Err(Errno::EAGAIN) => rest = Rest::Nothing,
+                // The second is said when it was shut.
+                Err(Errno::EAGAIN | Errno::EINVAL) => rest = Rest::Nothing,
                 Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => {}
                 Err(error) => {
                     warn!(error = %error, "connection cannot be accepted, trying again soon");

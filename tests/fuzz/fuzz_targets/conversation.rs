@@ -87,6 +87,7 @@ impl Shell {
                     let rest = if taken < most { Rest::Nothing } else { Rest::More };
                     inputs.push_back(Input::Accepted { listener, newcomers, rest });
                 }
+                Effect::Refuse(_) | Effect::CloseListener(_) => {}
                 Effect::Close(connection) => assert!(self.open.remove(&connection), "closed twice"),
                 Effect::EndChannel { worker, .. } => {
                     assert!(self.joined.remove(&worker), "an end twice");
@@ -148,8 +149,13 @@ fuzz_target!(|data: &[u8]| {
             6 => shell.turn(Input::Ended(worker)),
             _ => {
                 shell.cluster.retire(worker);
-                let effects = shell.cluster.disconnect(worker, *much % 2 == 0);
-                shell.perform(effects, &mut VecDeque::new());
+                let effects = match much {
+                    0 => shell.cluster.close(shell.now),
+                    _ => shell.cluster.disconnect(shell.now, worker, *much % 2 == 0),
+                };
+                let mut inputs = VecDeque::new();
+                shell.perform(effects, &mut inputs);
+                inputs.into_iter().for_each(|input| shell.turn(input));
             }
         }
     }

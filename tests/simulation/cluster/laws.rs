@@ -60,6 +60,8 @@ pub struct Laws {
     retired: BTreeSet<WorkerId>,
     keys: BTreeMap<ListenerId, String>,
     accepting: BTreeSet<ListenerId>,
+    /// Where nobody is let in any more.
+    refusing: BTreeSet<ListenerId>,
     /// How many offers there ever were.
     pub offered: usize,
     /// How many each worker has taken.
@@ -81,6 +83,7 @@ impl Laws {
             retired: BTreeSet::new(),
             keys: BTreeMap::new(),
             accepting: BTreeSet::new(),
+            refusing: BTreeSet::new(),
             offered: 0,
             taken: BTreeMap::new(),
         }
@@ -233,14 +236,24 @@ impl Laws {
                 assert!(self.accepting.insert(*listener), "asked to accept before the last was answered");
                 let key = &self.keys[listener];
                 let room: usize = self.members_of(key).map(|member| self.room(member, now)).sum();
-                assert!(*most > 0 && room > 0, "{most} are accepted, and nobody has room");
-                assert!(!self.is_round_robin || *most <= room, "{most} are accepted, and room is for {room}");
+                let is_open = !self.refusing.contains(listener);
+                assert!(*most > 0 && (!is_open || room > 0), "{most} are accepted, and nobody has room");
+                let is_fit = !is_open || !self.is_round_robin || *most <= room;
+                assert!(is_fit, "{most} are accepted, and room is for {room}");
+            }
+            Effect::Refuse(listener) => assert!(self.refusing.insert(*listener), "refused twice"),
+            Effect::CloseListener(listener) => {
+                assert!(self.refusing.contains(listener) && self.keys.remove(listener).is_some());
             }
             Effect::Close(ConnectionId(id)) => {
+                // At the end, when nobody is in rotation.
+                let is_hopeless = !self.refusing.is_empty()
+                    && self.members.iter().all(|(worker, _)| self.retired.contains(worker));
                 let connection = self.connections.get_mut(id).unwrap();
                 let is_done = connection.fate == Fate::Taken;
                 let is_deadly = connection.fate == Fate::Waits && connection.deaths >= 3;
-                assert!(is_done || is_deadly, "connection {id} is closed: {connection:?}");
+                let is_left = connection.fate == Fate::Waits && is_hopeless;
+                assert!(is_done || is_deadly || is_left, "connection {id} is closed: {connection:?}");
                 connection.fate = Fate::Closed;
             }
             Effect::EndChannel { worker, .. } => self.gone(*worker),
@@ -310,6 +323,13 @@ impl Laws {
                 connection.served == 1 || connection.deaths >= 3,
                 "connection {id} is lost: {connection:?}"
             );
+        }
+    }
+
+    /// Whoever has connected is served.
+    pub fn all_are_served(&self) {
+        for (id, connection) in &self.connections {
+            assert_eq!(connection.served, 1, "connection {id}: {connection:?}");
         }
     }
 

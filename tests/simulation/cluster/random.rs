@@ -105,6 +105,39 @@ fn no_order_of_events_loses_a_connection() {
     }
 }
 
+/// However they stand when we end, with a worker that is well everybody who had connected is served.
+fn end(seed: u64) {
+    let mut random = Random::new(seed);
+    let choice = if random.between(0, 2) == 0 { Choice::SourceIp } else { Choice::RoundRobin };
+    let mut world = World::serving(choice, 3);
+    for _ in 0..random.between(0, 100) {
+        let worker = WorkerId(random.between(1, 3));
+        match random.between(0, 5) {
+            0 | 1 => _ = world.connects(ListenerId(0), any_address(&mut random)),
+            2 => _ = world.node(worker).read(),
+            3 => _ = world.answers(worker, true),
+            _ => world.delivers(worker, usize::MAX),
+        }
+    }
+    world.ends();
+    assert!(world.clients.is_empty(), "the listener is open");
+    for _ in 0..random.between(0, 2) {
+        world.node(WorkerId(random.between(2, 3))).is_dead = true;
+    }
+    let exchange = |world: &mut World| (1..=3).filter(|id| world.exchange(WorkerId(*id))).count() > 0;
+    while exchange(&mut world) {}
+    world.laws.all_are_served();
+    for worker in 1..=3 {
+        world.disconnects(WorkerId(worker));
+    }
+    world.laws.all_is_done();
+}
+
+#[test]
+fn whoever_had_connected_when_we_end_is_served() {
+    (0..SEEDS).for_each(end);
+}
+
 #[test]
 fn one_after_another_is_exactly_even() {
     for workers in 1..=5 {

@@ -122,8 +122,18 @@ impl World {
 
     pub fn disconnects(&mut self, worker: WorkerId) {
         self.retires(worker);
-        let effects = self.cluster.disconnect(worker, false);
-        self.performs(effects, &mut VecDeque::new());
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.disconnect(self.now, worker, false);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
+    }
+
+    /// We end: whoever has connected is served, if somebody can.
+    pub fn ends(&mut self) {
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.close(self.now);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
     }
 
     /// Time passes; every deadline on the way is met on time.
@@ -168,7 +178,15 @@ impl World {
                     self.workers.remove(&worker);
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Deliver { .. } | Effect::Close(_) | Effect::Listening(_) | Effect::SaidReady(_) => {}
+                Effect::Deliver { .. }
+                | Effect::Refuse(_)
+                | Effect::Close(_)
+                | Effect::Listening(_)
+                | Effect::SaidReady(_) => {}
+                Effect::CloseListener(listener) => {
+                    let clients = self.clients.remove(&listener);
+                    assert_eq!(clients, Some(VecDeque::new()), "who is in is cut off");
+                }
             }
         }
     }
