@@ -12,6 +12,7 @@ mod connection;
 pub mod control;
 mod descendants;
 mod descriptors;
+mod door;
 mod hear;
 mod newline;
 mod notify;
