@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::figures::AcceptError;
 use crate::ids::{ConnectionId, WorkerId};
 use crate::supervisor::time::Time;
 
@@ -46,8 +47,8 @@ pub enum Rest {
     More,
     /// Nothing, until the listener is readable again.
     Nothing,
-    /// Accepting failed for want of descriptors or memory; nobody will say when there is room again.
-    Unknown,
+    /// Nobody knows, and nobody will say when there is room for it again.
+    Failed(AcceptError),
 }
 
 /// What is to be done.
@@ -243,7 +244,7 @@ impl Balancer {
                     self.door = Door::Empty;
                 }
             }
-            Rest::Unknown => self.accept_not_before = Some(now + ACCEPT_AGAIN),
+            Rest::Failed(_) => self.accept_not_before = Some(now + ACCEPT_AGAIN),
         }
     }
 
@@ -375,6 +376,11 @@ impl Balancer {
     /// Everything that is accepted and nobody has.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Everything that is accepted and nobody has taken.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + self.members.iter().map(|member| member.offers.len()).sum::<usize>()
     }
 }
 

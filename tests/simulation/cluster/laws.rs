@@ -46,8 +46,8 @@ pub struct Laws {
     connections: BTreeMap<u64, Connection>,
     /// Offers that were not answered.
     offers: BTreeMap<(WorkerId, u64), Offer>,
-    /// Handles that were neither acknowledged nor refused, oldest first.
-    handles: BTreeMap<WorkerId, VecDeque<u64>>,
+    /// Offers and questions (which have no number) that were neither acknowledged nor refused, oldest first.
+    handles: BTreeMap<WorkerId, VecDeque<Option<u64>>>,
     /// The beginnings of lines.
     pieces: BTreeMap<WorkerId, Vec<u8>>,
     /// Who has which listener.
@@ -139,7 +139,7 @@ impl Laws {
         match (message["cmd"].as_str(), message["act"].as_str()) {
             (Some("NODE_HANDLE_ACK"), _) => _ = handles.pop_front(),
             (Some("NODE_HANDLE_NACK"), _) => {
-                let seq = handles.pop_front().unwrap();
+                let Some(seq) = handles.pop_front().unwrap() else { return };
                 let offer = self.offers.remove(&(worker, seq)).unwrap();
                 self.connections.get_mut(&offer.connection).unwrap().fate = Fate::Waits;
                 let member = (worker, offer.key);
@@ -230,6 +230,17 @@ impl Laws {
             Effect::Bind { listener, place: Place::Tcp(host), .. } => {
                 assert!(self.keys.insert(*listener, key(host.port)).is_none(), "a listener is bound twice");
             }
+            Effect::Ask { worker, .. } => {
+                assert!(self.open.contains(worker), "worker {worker} is asked, whose channel has ended");
+                let handles = self.handles.entry(*worker).or_default();
+                assert!(!handles.contains(&None), "a question at a time");
+                handles.push_back(None);
+            }
+            Effect::Resume(worker) | Effect::Alive { worker, .. } => {
+                let is_answered = self.handles.get(worker).is_none_or(|handles| !handles.contains(&None));
+                assert!(is_answered, "worker {worker} has not answered");
+            }
+            Effect::AsksStatus(_) => panic!("nobody asks for it"),
             Effect::Deliver { .. } => panic!("nobody writes to siblings"),
             Effect::Bind { .. } => panic!("nobody asked for that"),
             Effect::Accept { listener, most } => {
@@ -294,7 +305,7 @@ impl Laws {
         assert!(known.fate == Fate::Waits && known.deaths < 3, "offered once more: {known:?}");
         known.fate = Fate::Offered(worker);
         self.offered += 1;
-        self.handles.entry(worker).or_default().push_back(seq);
+        self.handles.entry(worker).or_default().push_back(Some(seq));
         let offer = Offer { connection, key: member.1, since: now };
         assert!(self.offers.insert((worker, seq), offer).is_none(), "a number twice");
     }

@@ -79,7 +79,8 @@ fn work(world: &mut World, worker: WorkerId, kind: u64, chance: u64, random: &mu
             node.outbox.extend_from_slice(b"nonsense\n");
             node.is_dead = true;
         }
-        96..98 => node.is_dead = true,
+        96 => world.asks(worker),
+        97 => node.is_dead = true,
         98 => node.is_dead |= node.is_leaving && node.held.is_empty() && node.outbox.is_empty(),
         _ => _ = world.exchange(worker),
     }
