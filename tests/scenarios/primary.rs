@@ -75,6 +75,15 @@ impl Primary {
         primary
     }
 
+    /// The same, and each has taken a connection a moment ago: offers have the numbers from 2 on.
+    pub fn quick(sharing: Sharing, workers: u64) -> Self {
+        let mut primary = Self::serving(sharing, workers);
+        primary.clients(workers as usize);
+        (1..=workers).for_each(|worker| primary.answers(worker, 1, true));
+        primary.chapter();
+        primary
+    }
+
     /// A worker is started, in the slot of its number.
     pub fn joins(&mut self, worker: u64) {
         self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use allcores::cluster::balancer::DEPTH;
+use allcores::cluster::balancer::{DEPTH, QUICK};
 use allcores::cluster::listener::Place;
 use allcores::cluster::{Cluster, Effect, Handle, Input};
 use allcores::ids::{ConnectionId, ListenerId, WorkerId};
@@ -35,7 +35,6 @@ struct Connection {
 struct Offer {
     connection: u64,
     key: String,
-    since: Time,
 }
 
 /// What the laws must remember.
@@ -56,6 +55,8 @@ pub struct Laws {
     asked: BTreeSet<(WorkerId, String)>,
     /// Who declined or had no descriptor and has taken nothing since, and until when it is left alone at least.
     aside: BTreeMap<(WorkerId, String), Time>,
+    /// When who took something last.
+    took: BTreeMap<(WorkerId, String), Time>,
     open: BTreeSet<WorkerId>,
     retired: BTreeSet<WorkerId>,
     keys: BTreeMap<ListenerId, String>,
@@ -79,6 +80,7 @@ impl Laws {
             members: BTreeSet::new(),
             asked: BTreeSet::new(),
             aside: BTreeMap::new(),
+            took: BTreeMap::new(),
             open: BTreeSet::new(),
             retired: BTreeSet::new(),
             keys: BTreeMap::new(),
@@ -163,6 +165,7 @@ impl Laws {
                 let member = (worker, offer.key);
                 if accepted {
                     self.aside.remove(&member);
+                    self.took.insert(member.clone(), now);
                 } else {
                     self.leave_alone(&member, now, Duration::from_millis(10));
                 }
@@ -184,6 +187,7 @@ impl Laws {
         let is_member = self.members.contains(member) || self.asked.contains(member);
         if !is_member && self.unanswered(member).next().is_none() {
             self.aside.remove(member);
+            self.took.remove(member);
         }
     }
 
@@ -278,15 +282,14 @@ impl Laws {
         self.members.iter().filter(move |(_, of)| of == key)
     }
 
-    /// How many more a worker may be offered: none while it rests, one to see whether it takes it, and none behind one that it
-    /// has not answered for a while.
+    /// How many more a worker may be offered: none while it rests, several if it has taken one a moment ago.
     fn room(&self, member: &(WorkerId, String), now: Time) -> usize {
-        let is_busy = |offer: &Offer| offer.since + Duration::from_millis(5) <= now;
+        let is_quick = self.took.get(member).is_some_and(|time| now < *time + QUICK);
         let most = match self.aside.get(member) {
-            _ if self.retired.contains(&member.0) || self.unanswered(member).any(is_busy) => 0,
+            _ if self.retired.contains(&member.0) => 0,
             Some(until) if *until > now => 0,
-            Some(_) => 1,
-            None => DEPTH,
+            None if is_quick => DEPTH,
+            Some(_) | None => 1,
         };
         most.saturating_sub(self.unanswered(member).count())
     }
@@ -306,7 +309,7 @@ impl Laws {
         known.fate = Fate::Offered(worker);
         self.offered += 1;
         self.handles.entry(worker).or_default().push_back(Some(seq));
-        let offer = Offer { connection, key: member.1, since: now };
+        let offer = Offer { connection, key: member.1 };
         assert!(self.offers.insert((worker, seq), offer).is_none(), "a number twice");
     }
 
