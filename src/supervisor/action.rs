@@ -42,8 +42,14 @@ pub enum Action {
         /// What.
         answer: Answer,
     },
-    /// Read the cores, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
+    /// Read the cores, the queues, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
     Measure(Vec<Pid>),
+    /// Let new connections come to these slots and no others, in mode `reuseport`: what waits in another's queue stays
+    /// there. Without any slot all stays as it is. No answer; where the kernel does not do it, connections go to all.
+    Steer(Vec<Slot>),
+    /// There are only so many slots left, and no worker in those above: close their sockets, in mode `reuseport`. What still
+    /// waits there the kernel gives to the other slots (`net.ipv4.tcp_migrate_req`), or refuses. No answer.
+    KeepSlots(u16),
     /// Tell our own supervisor, if there is one (`sd_notify(3)`). No answer.
     Announce(Announcement),
     /// Suspend ourselves, as the terminal's user asked. We are continued by CONT, which is a `Signalled`.

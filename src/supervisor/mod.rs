@@ -27,6 +27,7 @@ mod scaling;
 mod shutdown;
 mod signalling;
 pub mod status;
+mod steering;
 pub mod time;
 pub mod worker;
 
@@ -42,11 +43,12 @@ use rollout::{Errand, Reload};
 use scaling::Sizing;
 use shutdown::Phase;
 use status::ReloadVerdict;
+use steering::Steering;
 use time::Time;
 use worker::Worker;
 
 use crate::cluster::Cluster;
-use crate::config::{Config, Word};
+use crate::config::{Config, Mode, Word};
 use crate::exit::ExitStatus;
 use crate::ids::{ClientId, Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
@@ -74,6 +76,8 @@ pub struct Supervisor {
     /// Workers to be replaced one by one, in the order in which it was found.
     errands: VecDeque<(Slot, Errand)>,
     availability: Availability,
+    /// Where new connections go, in mode `reuseport`.
+    steering: Option<Steering>,
     /// What our own supervisor was told last: how many are ready, of how many.
     announced: Option<(usize, u16)>,
     /// Whether any worker's program was ever executed: until then, one that cannot be is no crash but a mistake.
@@ -122,6 +126,7 @@ impl Supervisor {
             reload: None,
             errands: VecDeque::new(),
             availability: Availability::Never(Time::default()),
+            steering: (config.mode == Mode::Reuseport).then(Steering::default),
             announced: None,
             executable: false,
             last_end: None,
@@ -139,9 +144,15 @@ impl Supervisor {
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         // Those are many, and hardly ever change anybody's state: they say themselves when they do.
         let may_change_anything = !matches!(event, Event::Cluster(_));
+        let may_start = matches!(event, Event::DeadlineReached);
         self.happened(now, event);
         if may_change_anything {
             self.settle(now);
+        }
+        // Last, and not beside another question: nobody may decide about a slot whose process is just being asked for.
+        let asks = self.actions.iter().any(|action| matches!(action, Action::Measure(_)));
+        if may_start && self.phase == Phase::Running && !asks {
+            self.spawn_next(now);
         }
         std::mem::take(&mut self.actions)
     }
@@ -172,6 +183,7 @@ impl Supervisor {
         if self.phase == Phase::Running {
             self.roll_on(now);
             self.look_at_readiness(now);
+            self.steer();
         }
     }
 
@@ -262,7 +274,6 @@ impl Supervisor {
         if self.phase == Phase::Running {
             self.unready_deadline_reached(now);
             self.measure(now);
-            self.spawn_next(now);
         }
     }
 }

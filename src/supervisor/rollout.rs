@@ -283,11 +283,8 @@ impl Supervisor {
     pub(super) fn end_replacing(&mut self, now: Time) {
         self.end_reload(now, ReloadVerdict::Ended, "a stop was asked for");
         let waiting = std::mem::take(&mut self.errands).into_iter().map(|(_, errand)| errand);
-        let begun = self.workers.iter().filter_map(|worker| match worker.role {
-            Role::Replacement(errand) | Role::Former { then: Some(errand) } => Some(errand),
-            Role::Current | Role::Former { then: None } => None,
-        });
-        for errand in waiting.chain(begun.collect::<Vec<_>>()) {
+        let begun: Vec<Errand> = self.workers.iter().filter_map(|worker| worker.role.errand()).collect();
+        for errand in waiting.chain(begun) {
             self.answer_restart(errand, Answer::Failed("allcores is stopping".to_owned()));
         }
         for index in 0..self.workers.len() {
@@ -360,7 +357,9 @@ impl Supervisor {
         let errands = std::mem::take(&mut self.errands).into_iter();
         let (gone, kept): (VecDeque<_>, VecDeque<_>) = errands.partition(|(asked, _)| *asked == slot);
         self.errands = kept;
-        for (_, errand) in gone {
+        let begun = self.workers.iter().filter(|worker| worker.slot == slot);
+        let begun: Vec<Errand> = begun.filter_map(|worker| worker.role.errand()).collect();
+        for errand in gone.into_iter().map(|(_, errand)| errand).chain(begun) {
             self.answer_restart(errand, Answer::Failed(format!("slot {slot} is no more")));
         }
     }

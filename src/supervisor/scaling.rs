@@ -78,24 +78,19 @@ impl Supervisor {
         }
         self.report(Notice::Scaled { from, to: wanted, why });
         for slot in (from..wanted).map(Slot) {
-            // Where a worker still leaves a port, its successor follows it.
-            let port_is_taken =
-                self.config.mode == Mode::Ports && self.workers.iter().any(|worker| worker.slot == slot);
-            if !port_is_taken {
+            // Where one still leaves, the next follows when it is gone: no slot ever has three.
+            if self.workers.iter().all(|worker| worker.slot != slot) {
                 self.add_worker(now, slot);
             }
         }
+        // Nothing new may come to those who are to go.
+        self.steer();
         // The highest slots are the youngest.
         for slot in (wanted..from).rev().map(Slot) {
             self.forget_errands(slot);
             for index in 0..self.workers.len() {
-                let worker = &mut self.workers[index];
-                match (&mut worker.role, worker.slot == slot) {
-                    (Role::Current | Role::Replacement(_), true) => {
-                        self.dismiss(now, index, Cause::Stopped, None);
-                    }
-                    (Role::Former { then }, true) => *then = None,
-                    (Role::Current | Role::Replacement(_) | Role::Former { .. }, false) => {}
+                if self.workers[index].slot == slot {
+                    self.dismiss(now, index, Cause::Stopped, None);
                 }
             }
         }
@@ -108,7 +103,9 @@ impl Supervisor {
 
     /// Whether anything is worth being read now and then.
     pub(super) fn measure_later(&mut self, now: Time) {
-        let wants_to_know = self.sizing != Sizing::Fixed || self.config.max_memory.is_some();
+        let wants_to_know = self.sizing != Sizing::Fixed
+            || self.config.max_memory.is_some()
+            || self.steering.is_some() && self.wanted > 1;
         self.measure_at = wants_to_know.then(|| now + MEASURE_EVERY);
     }
 
@@ -129,6 +126,7 @@ impl Supervisor {
         if self.phase != Phase::Running {
             return;
         }
+        self.queues_read(&measurements.queues);
         self.follow_cores(now, measurements.cores);
         let Some(limit) = self.config.max_memory else { return };
         for (pid, bytes) in &measurements.memory {

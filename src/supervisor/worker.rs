@@ -189,6 +189,16 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// What it is there for, if it is an exchange.
+    pub fn errand(self) -> Option<Errand> {
+        match self {
+            Self::Replacement(errand) | Self::Former { then: Some(errand) } => Some(errand),
+            Self::Current | Self::Former { then: None } => None,
+        }
+    }
+}
+
 /// How a death bears on the slot's future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

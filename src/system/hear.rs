@@ -5,7 +5,7 @@ use tracing::trace;
 
 use super::process::{self, Found};
 use super::source::Source;
-use super::{System, primary};
+use super::{System, find_groups, primary};
 use crate::ids::Pid;
 use crate::signal::Signal;
 use crate::supervisor::event::Event;
@@ -41,7 +41,9 @@ impl System {
                     let Some(status) = process::reap(pid) else { continue };
                     let killed = status.code() == 128 + Signal::KILL.number() as u8;
                     trace!(pid = pid.raw(), status = %status, "reaped");
-                    Event::Exited { pid, status, out_of_memory: killed && self.out_of_memory.happened() }
+                    let groups = self.groups.get_or_init(find_groups);
+                    let out_of_memory = killed && self.out_of_memory.happened(groups);
+                    Event::Exited { pid, status, out_of_memory }
                 }
                 Found::Suspended(pid) => {
                     self.reap = true;

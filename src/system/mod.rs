@@ -18,13 +18,18 @@ mod places;
 mod prepare;
 mod primary;
 mod process;
+mod queue;
+pub mod readings;
 pub mod signals;
+mod slots;
 mod socket;
 mod source;
+mod steer;
 pub mod terminal;
 mod user;
 mod watch;
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -33,23 +38,25 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::ids::Pid;
 use crate::observe::log;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::{Action, Spawn};
-use crate::supervisor::event::{Child, Event};
+use crate::supervisor::event::{Child, Event, Measurements};
 use crate::supervisor::time::Time;
 use announce::Announcer;
-use cgroup::OutOfMemory;
+use cgroup::{Cgroups, OutOfMemory};
 use clock::Clock;
 use newline::Newlines;
 use notify::Notify;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::Primary;
+use queue::Depths;
 use signals::Signals;
 use socket::Listener;
 use source::Source;
@@ -67,6 +74,7 @@ pub struct System {
     signals: Signals,
     poll: Poll,
     clock: Clock,
+    groups: OnceCell<Cgroups>,
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
@@ -107,6 +115,7 @@ impl System {
             announcer: Announcer::new(config.notify_socket.clone()),
             signals,
             poll,
+            groups: OnceCell::new(),
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
@@ -123,7 +132,10 @@ impl System {
         self.turn(Event::Started);
         self.meet_deadline();
         // After the first worker: to find these files takes as long as to start one.
-        self.out_of_memory = OutOfMemory::watch(Path::new("/"));
+        self.out_of_memory = OutOfMemory::watch(self.groups());
+        if self.groups().dies_together() {
+            info!("memory.oom.group is set: when memory runs out, the kernel kills the whole container");
+        }
         let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
@@ -142,6 +154,20 @@ impl System {
             self.hear_workers(&events);
             self.meet_deadline();
         }
+    }
+
+    /// Connections that wait to be accepted, by the name of the listener or its address.
+    pub fn queue_depths(&self) -> Vec<(String, u32)> {
+        let mut depths = Depths::new();
+        self.performer.sockets.add_depths(&mut depths);
+        if let Some(primary) = &self.primary {
+            primary.add_depths(&mut depths);
+        }
+        depths.into_iter().collect()
+    }
+
+    fn groups(&self) -> &Cgroups {
+        self.groups.get_or_init(find_groups)
     }
 
     fn meet_deadline(&mut self) {
@@ -201,6 +227,14 @@ impl System {
         }
     }
 
+    fn measure(&self, pids: &[Pid]) -> Measurements {
+        Measurements {
+            cores: self.groups().cores(cgroup::allowed_cores().len()).count,
+            memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
+            queues: self.performer.sockets.queues(),
+        }
+    }
+
     fn spawn(&mut self, spawn: Spawn) -> Event {
         let (event, ends) = self.performer.spawn(spawn);
         if let Event::Spawned { child: Child::Worker(worker), pid } = event {
@@ -227,7 +261,10 @@ impl System {
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
             Action::Announce(announcement) => self.announcer.tell(&announcement),
-            Action::Answer { .. } | Action::Measure(_) => {}
+            Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
+            Action::Steer(slots) => self.performer.sockets.steer(&slots),
+            Action::KeepSlots(count) => self.performer.sockets.keep(count),
+            Action::Answer { .. } => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),
@@ -238,6 +275,10 @@ impl System {
             }
         }
     }
+}
+
+fn find_groups() -> Cgroups {
+    Cgroups::find(Path::new("/"))
 }
 
 /// Pools that start together do not fail together: the jitter differs from one to the next.

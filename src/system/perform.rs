@@ -8,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use super::channel::Channel;
 use super::child::{Blueprint, Inherited, Traits};
 use super::process::Spawner;
-use super::socket::Listener;
+use super::slots::Slots;
 use super::{descendants, descriptors, newline, process, terminal};
 use crate::config::kinds::{Ready, Target};
 use crate::config::value::Switch;
 use crate::config::{Config, Mode};
-use crate::ids::{Generation, Slot, WorkerId};
+use crate::ids::{Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 use crate::supervisor::action::Spawn;
 use crate::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
@@ -21,7 +21,7 @@ use crate::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
 /// Where programs are looked for when PATH is not set.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All that it takes to start processes: prepared once, and the sockets.
+/// All that it takes to start processes: prepared once, and the sockets that they inherit.
 pub struct Performer {
     program: OsString,
     candidates: Vec<CString>,
@@ -36,8 +36,8 @@ pub struct Performer {
     worker_traits: Traits,
     /// The cores that workers are pinned to; empty for none.
     cores: Vec<usize>,
-    /// The sockets of each slot; one set for all slots when they share. Alive until we leave.
-    sockets: Vec<Vec<Listener>>,
+    /// What workers inherit.
+    pub sockets: Slots,
     spawner: Spawner,
     /// Whether workers have a channel to us, at the first descriptor.
     with_channel: bool,
@@ -67,7 +67,7 @@ impl Performer {
         config: &Config,
         worker_traits: Traits,
         allowed_cores: Vec<usize>,
-        sockets: Vec<Vec<Listener>>,
+        sockets: Slots,
         notify_socket: &str,
     ) -> Self {
         let program = config.command[0].clone();
@@ -104,31 +104,30 @@ impl Performer {
     /// Starts a process, and says how that went.
     pub fn spawn(&mut self, spawn: Spawn) -> (Event, Ends) {
         let child = spawn.child();
-        let (ours, theirs) = match self.ends(spawn) {
-            Ok(ends) => ends,
-            Err(error) => {
-                return (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default());
-            }
-        };
-        let blueprint = match spawn {
-            Spawn::Prestart => self.prestart(),
-            Spawn::Worker { worker, slot, generation } => self.worker(worker, slot, generation, &theirs),
-        };
-        match self.spawner.spawn(blueprint) {
-            Ok(pid) => (Event::Spawned { child, pid }, ours),
-            Err(error) => {
-                (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default())
-            }
+        match self.try_spawn(spawn) {
+            Ok((pid, ends)) => (Event::Spawned { child, pid }, ends),
+            Err(failure) => (Event::SpawnFailed { child, failure }, Ends::default()),
         }
     }
 
+    fn try_spawn(&mut self, spawn: Spawn) -> Result<(Pid, Ends), SpawnFailure> {
+        let (blueprint, ours, _theirs) = match spawn {
+            Spawn::Prestart => (self.prestart(), Ends::default(), Theirs::default()),
+            Spawn::Worker { worker, slot, generation } => {
+                let no_sockets = |reason| SpawnFailure { kind: SpawnFailureKind::System, reason };
+                self.sockets.make(slot).map_err(no_sockets)?;
+                let (ours, theirs) = self.ends(slot).map_err(|error| self.failure(spawn, &error))?;
+                (self.worker(worker, slot, generation, &theirs), ours, theirs)
+            }
+        };
+        let pid = self.spawner.spawn(blueprint).map_err(|error| self.failure(spawn, &error))?;
+        Ok((pid, ours))
+    }
+
     /// Both ends of what connects a worker to us. Theirs lie above the places at which a child puts its sockets.
-    fn ends(&self, spawn: Spawn) -> io::Result<(Ends, Theirs)> {
+    fn ends(&self, slot: Slot) -> io::Result<(Ends, Theirs)> {
         let (mut ours, mut theirs) = (Ends::default(), Theirs::default());
-        if spawn == Spawn::Prestart {
-            return Ok((ours, theirs));
-        }
-        let above = descriptors::FIRST + self.sockets.first().map_or(0, Vec::len) as RawFd;
+        let above = descriptors::FIRST + self.sockets.of(slot).len() as RawFd;
         if self.with_channel {
             let (our_end, mut their_end) = Channel::pair()?;
             descriptors::lift(&mut their_end, above + 1)?;
@@ -157,8 +156,7 @@ impl Performer {
     }
 
     fn worker(&self, worker: WorkerId, slot: Slot, generation: Generation, theirs: &Theirs) -> Blueprint {
-        let index = usize::from(slot.0);
-        let sockets = self.sockets.get(index).or(self.sockets.first()).map(Vec::as_slice).unwrap_or_default();
+        let sockets = self.sockets.of(slot);
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: String| {
             environment.retain(|entry| !entry.as_bytes().starts_with(format!("{name}=").as_bytes()));
@@ -202,7 +200,7 @@ impl Performer {
                 .chain(self.newline.zip(theirs.newline.as_ref()))
                 .map(|(theirs, ours)| Inherited { ours: ours.as_raw_fd(), theirs })
                 .collect(),
-            core: self.cores.get(index % self.cores.len().max(1)).copied(),
+            core: self.cores.get(usize::from(slot.0) % self.cores.len().max(1)).copied(),
             traits: self.worker_traits.clone(),
         }
     }
@@ -238,7 +236,7 @@ impl Performer {
 }
 
 /// Signals one process or group. It is not reaped yet, so it exists; as a zombie it does not mind.
-pub fn signal(pid: crate::ids::Pid, signal: Signal, target: Target) {
+pub fn signal(pid: Pid, signal: Signal, target: Target) {
     if let Err(error) = process::signal(pid, signal, target) {
         // A group is empty when its leader has not come to lead it, or all that is left of it is a zombie.
         let alone = (target == Target::Group).then(|| process::signal(pid, signal, Target::Process));
@@ -276,7 +274,7 @@ pub fn suspend() {
 }
 
 /// Makes a worker's group the foreground.
-pub fn give_terminal(pid: crate::ids::Pid) {
+pub fn give_terminal(pid: Pid) {
     terminal::give_to(pid);
 }
 

@@ -9,7 +9,7 @@ use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
 use allcores::config::{Config, Cores, Mode, Surroundings};
 use allcores::exit::ExitStatus;
-use allcores::ids::{ClientId, ListenerId, Pid, WorkerId};
+use allcores::ids::{ClientId, ListenerId, Pid, Slot, WorkerId};
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
 use allcores::supervisor::action::{Action, Notice, Spawn};
@@ -48,7 +48,15 @@ pub fn config(flags: &[(&'static str, &str)]) -> Config {
 impl Story {
     /// A story that has not begun.
     pub fn new(flags: &[(&'static str, &str)]) -> Self {
-        let config = config(flags);
+        Self::of(config(flags))
+    }
+
+    /// A story that has not begun, below a supervisor that wants to be told.
+    pub fn below(flags: &[(&'static str, &str)], socket: &str) -> Self {
+        Self::of(Config { notify_socket: Some(socket.into()), ..config(flags) })
+    }
+
+    fn of(config: Config) -> Self {
         let is_cluster = config.mode == Mode::Cluster;
         let supervisor = Supervisor::new(config, 1);
         let (now, alive, channels) = (Time::default(), BTreeSet::new(), BTreeMap::new());
@@ -169,14 +177,20 @@ impl Story {
     /// What was to be read was read.
     pub fn is_measured(&mut self, cores: u16, memory: &[(i32, u64)]) {
         let memory = memory.iter().filter_map(|(pid, bytes)| Some((Pid::new(*pid)?, *bytes))).collect();
-        self.happens("measured", Event::Measured(Measurements { cores, memory }));
+        self.happens("measured", Event::Measured(Measurements { cores, memory, queues: Vec::new() }));
         self.run_to(self.now);
     }
 
-    /// Something else happens.
-    pub fn event(&mut self, what: &str, event: Event) {
-        self.happens(what, event);
+    /// So many connections wait in each slot's queue.
+    pub fn queues_are(&mut self, depths: &[u32]) {
+        let queues = (0..).map(Slot).zip(depths.iter().copied()).collect();
+        self.happens("measured", Event::Measured(Measurements { cores: 2, memory: Vec::new(), queues }));
         self.run_to(self.now);
+    }
+
+    /// What was told so far.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// The picture of this moment.
@@ -220,6 +234,8 @@ impl Story {
                 | Action::Report(_)
                 | Action::Answer { .. }
                 | Action::Measure(_)
+                | Action::Steer(_)
+                | Action::KeepSlots(_)
                 | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
@@ -281,6 +297,10 @@ fn line(action: &Action) -> Option<String> {
         Action::Measure(pids) => {
             format!("measure {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         }
+        Action::Steer(slots) => {
+            format!("steer to {}", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Action::KeepSlots(count) => format!("keep {count} slots"),
         Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),
