@@ -219,6 +219,11 @@ impl Supervisor {
         self.workers.iter().position(is_it)
     }
 
+    /// Whether this is a worker's own process.
+    pub fn is_worker(&self, pid: Pid) -> bool {
+        self.index_of_pid(pid).is_some()
+    }
+
     fn started(&mut self, now: Time) {
         if self.phase != Phase::Waiting {
             return;

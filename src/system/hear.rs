@@ -3,12 +3,12 @@
 use mio::Events;
 use tracing::trace;
 
-use super::process::{self, Found};
+use super::process::{self, Wait};
 use super::source::Source;
-use super::{System, find_groups, primary};
+use super::{System, primary};
 use crate::ids::Pid;
 use crate::signal::Signal;
-use crate::supervisor::event::Event;
+use crate::supervisor::event::{Event, Notification};
 
 /// Most children that are reaped before signals are heard again.
 const REAP_BATCH: usize = 512;
@@ -34,32 +34,40 @@ impl System {
             if !std::mem::take(&mut self.reap) {
                 return;
             }
-            let event = match process::look(self.and_suspended) {
-                Found::Dead(pid) => {
+            let event = match process::wait(self.and_suspended) {
+                Wait::Exited(pid, status) => {
                     self.reap = true;
-                    self.hear_last_words(pid);
-                    let Some(status) = process::reap(pid) else { continue };
                     let killed = status.code() == 128 + Signal::KILL.number() as u8;
                     trace!(pid = pid.raw(), status = %status, "reaped");
-                    let groups = self.groups.get_or_init(find_groups);
-                    let out_of_memory = killed && self.out_of_memory.happened(groups);
+                    if self.supervisor.is_worker(pid) {
+                        self.hear_last_words(pid);
+                    }
+                    let out_of_memory = killed && self.ran_out_of_memory();
                     Event::Exited { pid, status, out_of_memory }
                 }
-                Found::Suspended(pid) => {
+                Wait::Suspended(pid) => {
                     self.reap = true;
                     Event::Suspended { pid }
                 }
-                Found::Nothing => Event::Reaped { children_left: true },
-                Found::NoChildren => Event::Reaped { children_left: false },
+                Wait::Nothing => Event::Reaped { children_left: true },
+                Wait::NoChildren => Event::Reaped { children_left: false },
             };
             self.turn(event);
         }
     }
 
-    /// What a worker said before it died counts, and comes before its death: its pid is its own until then.
+    /// What a worker said before it died counts, and comes before its death.
     fn hear_last_words(&mut self, pid: Pid) {
-        self.hear_notifications();
         let mut heard = Vec::new();
+        self.notify.read(&mut heard);
+        for event in &mut heard {
+            // Whoever is dead is not hung any more, and no signal may go to its pid.
+            if let Event::Notified { lineage, words } = event
+                && lineage.first() == Some(&pid)
+            {
+                words.retain(|word| *word != Notification::Hung);
+            }
+        }
         self.newlines.died(pid, &mut heard);
         if let Some(primary) = &mut self.primary {
             let mut inputs = Vec::new();

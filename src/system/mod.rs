@@ -85,7 +85,6 @@ impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
     pub fn prepare(config: &Config, signals: Signals, passed: Vec<Listener>) -> Result<Self, StartError> {
         let traits = worker_traits(config)?;
-        let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
         let watch = |fd: i32, source: Source| {
@@ -96,6 +95,7 @@ impl System {
         let notify = Notify::bind()
             .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
             .map_err(|error| failed("there is no notification socket", error))?;
+        let sockets = prepare::bind(config, passed)?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
@@ -168,6 +168,10 @@ impl System {
 
     fn groups(&self) -> &Cgroups {
         self.groups.get_or_init(find_groups)
+    }
+
+    fn ran_out_of_memory(&mut self) -> bool {
+        self.out_of_memory.happened(self.groups.get_or_init(find_groups))
     }
 
     fn meet_deadline(&mut self) {
@@ -260,10 +264,10 @@ impl System {
             }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
-            Action::Announce(announcement) => self.announcer.tell(&announcement),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),
+            Action::Announce(announcement) => self.announcer.tell(&announcement),
             Action::Answer { .. } => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),

@@ -95,12 +95,12 @@ fn raw_kill(number: i32, signal: Signal) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What the kernel says of our children.
+/// What the kernel said of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// This one ended, and waits to be reaped: until then its pid is its own.
-    Dead(Pid),
-    /// This one was suspended.
+pub enum Wait {
+    /// It ended and is reaped.
+    Exited(Pid, ExitStatus),
+    /// It was suspended.
     Suspended(Pid),
     /// There are children, and none has anything to say.
     Nothing,
@@ -108,43 +108,22 @@ pub enum Found {
     NoChildren,
 }
 
-/// Asks once, and reaps nobody.
-pub fn look(and_suspended: bool) -> Found {
-    let suspended = if and_suspended { libc::WSTOPPED } else { 0 };
-    match ask(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT | suspended) {
-        None => Found::NoChildren,
-        Some((None, _)) => Found::Nothing,
-        Some((Some(pid), libc::CLD_STOPPED)) => {
-            // It is told once.
-            ask(libc::P_PID, pid.raw() as libc::id_t, libc::WSTOPPED);
-            Found::Suspended(pid)
-        }
-        Some((Some(pid), _)) => Found::Dead(pid),
-    }
-}
-
-/// Who has something to say, and what (`si_code`). `None` when there is nobody who could.
-fn ask(which: libc::idtype_t, id: libc::id_t, what: libc::c_int) -> Option<(Option<Pid>, libc::c_int)> {
-    // SAFETY: a siginfo_t is plain integers, for which zero is a value.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one siginfo_t. What it wrote of a child has a pid, or is still zero.
-    unsafe {
-        let result = libc::waitid(which, id, &raw mut info, what | libc::WNOHANG);
-        (result == 0).then(|| (Pid::new(info.si_pid()), info.si_code))
-    }
-}
-
-/// Reaps one that is dead. Not nix's waitpid: that reaps a child which a real-time signal killed, and then reports an error.
-pub fn reap(pid: Pid) -> Option<ExitStatus> {
+/// Asks once. Not nix's waitpid: that reaps a child which a real-time signal killed, and then reports an error.
+pub fn wait(and_suspended: bool) -> Wait {
+    let flags = libc::WNOHANG | if and_suspended { libc::WUNTRACED } else { 0 };
     let mut status = 0;
     // SAFETY: the kernel writes one integer to `status`.
-    let raw = unsafe { libc::waitpid(pid.raw(), &raw mut status, libc::WNOHANG) };
+    let raw = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+    let Some(pid) = Pid::new(raw) else {
+        return if raw == 0 { Wait::Nothing } else { Wait::NoChildren };
+    };
     let status = std::process::ExitStatus::from_raw(status);
     match (status.code(), status.signal().and_then(Signal::new)) {
-        _ if raw != pid.raw() => None,
-        (Some(code), _) => Some(ExitStatus::Code(code as u8)),
-        (None, Some(signal)) => Some(ExitStatus::Signal { signal, core_dumped: status.core_dumped() }),
-        (None, None) => None,
+        (Some(code), _) => Wait::Exited(pid, ExitStatus::Code(code as u8)),
+        (None, Some(signal)) => {
+            Wait::Exited(pid, ExitStatus::Signal { signal, core_dumped: status.core_dumped() })
+        }
+        (None, None) => Wait::Suspended(pid),
     }
 }
 
