@@ -14,6 +14,8 @@ use crate::system::control;
 
 /// How long an answer may take that is no more than a look.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For people.
+pub const TEXT: &str = "text/plain";
 /// Longest answer that is read.
 const MOST: u64 = 64 * 1024 * 1024;
 
@@ -23,6 +25,13 @@ pub struct Answer {
     pub code: u16,
     /// The body.
     pub body: String,
+}
+
+impl Answer {
+    /// Whether it is a good one.
+    pub fn is_ok(&self) -> bool {
+        self.code == 200
+    }
 }
 
 /// How a change ended.
@@ -36,12 +45,12 @@ pub enum Verdict {
     Unsaid,
 }
 
-/// Asks for something that is shown.
-pub fn look(control: &Control, path: &str) -> Result<Answer, String> {
+/// Asks for something that is shown, in this form.
+pub fn look(control: &Control, path: &str, accept: &str) -> Result<Answer, String> {
     let stream = find(control)?;
     let read = || -> io::Result<Answer> {
         stream.set_read_timeout(Some(PATIENCE))?;
-        let (code, mut reader) = ask(&stream, "GET", path)?;
+        let (code, mut reader) = ask(&stream, "GET", path, accept)?;
         let mut body = String::new();
         reader.read_to_string(&mut body)?;
         Ok(Answer { code, body })
@@ -53,7 +62,7 @@ pub fn look(control: &Control, path: &str) -> Result<Answer, String> {
 pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Result<Verdict, String> {
     let stream = find(control)?;
     let mut follow = || -> io::Result<Verdict> {
-        let (_, reader) = ask(&stream, "POST", path)?;
+        let (_, reader) = ask(&stream, "POST", path, TEXT)?;
         let mut verdict = Verdict::Unsaid;
         for line in reader.lines() {
             let line = line?;
@@ -128,8 +137,10 @@ fn ask<'a>(
     mut stream: &'a UnixStream,
     method: &str,
     path: &str,
+    accept: &str,
 ) -> io::Result<(u16, impl BufRead + use<'a>)> {
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: allcores\r\nConnection: close\r\n\r\n")?;
+    let headers = format!("Host: allcores\r\nAccept: {accept}\r\nConnection: close");
+    stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes())?;
     let mut reader = BufReader::new(stream.take(MOST));
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -6,7 +6,6 @@ mod client;
 pub mod errand;
 mod install;
 mod pause;
-mod table;
 mod top;
 
 use std::io::{self, Write};
@@ -44,20 +43,9 @@ pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> 
         }
     };
     match errand {
-        Errand::Status(Form::Table) => {
-            print(&table::render(&top::fetch(control)?, None));
-            Ok(0)
-        }
-        Errand::Status(Form::Json) => {
-            let answer = client::look(control, "/status")?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
-        Errand::Check(probe) => {
-            let answer = client::look(control, probe.path())?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
+        Errand::Status(Form::Table) => show(control, "/status", client::TEXT),
+        Errand::Status(Form::Json) => show(control, "/status", "application/json"),
+        Errand::Check(probe) => show(control, probe.path(), client::TEXT),
         Errand::Change(path) => change(control, path),
         Errand::Install(path) => {
             let target = install::install(path)?;
@@ -67,6 +55,12 @@ pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> 
         Errand::Sleep(time) => Ok(end(Pause::new(signals.as_ref(), None).take(*time))),
         Errand::Top => top::run(control, signals.as_ref()).map(end),
     }
+}
+
+fn show(control: &Control, path: &str, accept: &str) -> Result<u8, String> {
+    let answer = client::look(control, path, accept)?;
+    print(&answer.body);
+    Ok(if answer.is_ok() { 0 } else { FAILED })
 }
 
 fn change(control: &Control, path: &str) -> Result<u8, String> {
