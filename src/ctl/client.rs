@@ -20,18 +20,12 @@ pub const TEXT: &str = "text/plain";
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// What was answered to a look.
-pub struct Answer {
-    /// HTTP's code.
-    pub code: u16,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    /// Whether it is a good one.
-    pub fn is_ok(&self) -> bool {
-        self.code == 200
-    }
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What was asked for.
+    Ok(String),
+    /// The answer of a probe that things are not as they should be.
+    Unavailable(String),
 }
 
 /// How a change ended.
@@ -48,21 +42,30 @@ pub enum Verdict {
 /// Asks for something that is shown, in this form.
 pub fn look(control: &Control, path: &str, accept: &str) -> Result<Answer, String> {
     let stream = find(control)?;
-    let read = || -> io::Result<Answer> {
+    let read = || -> io::Result<(u16, String)> {
         stream.set_read_timeout(Some(PATIENCE))?;
         let (code, mut reader) = ask(&stream, "GET", path, accept)?;
         let mut body = String::new();
         reader.read_to_string(&mut body)?;
-        Ok(Answer { code, body })
+        Ok((code, body))
     };
-    read().map_err(broken)
+    match read().map_err(broken)? {
+        (200, body) => Ok(Answer::Ok(body)),
+        (503, body) => Ok(Answer::Unavailable(body)),
+        (_, refusal) => Err(refusal.trim_end().to_owned()),
+    }
 }
 
 /// Asks for a change, and passes on what is said of it, line by line.
 pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Result<Verdict, String> {
     let stream = find(control)?;
-    let mut follow = || -> io::Result<Verdict> {
-        let (_, reader) = ask(&stream, "POST", path, TEXT)?;
+    let mut follow = || -> io::Result<Result<Verdict, String>> {
+        let (code, mut reader) = ask(&stream, "POST", path, TEXT)?;
+        if ![200, 409].contains(&code) {
+            let mut refusal = String::new();
+            reader.read_to_string(&mut refusal)?;
+            return Ok(Err(refusal.trim_end().to_owned()));
+        }
         let mut verdict = Verdict::Unsaid;
         for line in reader.lines() {
             let line = line?;
@@ -73,7 +76,7 @@ pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Resu
             };
             hear(&line);
         }
-        Ok(verdict)
+        Ok(Ok(verdict))
     };
     match follow() {
         // It ended, and with it the connection.
@@ -82,7 +85,7 @@ pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Resu
         {
             Ok(Verdict::Unsaid)
         }
-        followed => followed.map_err(broken),
+        followed => followed.map_err(broken)?,
     }
 }
 

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use crate::config::limits::Control;
 use crate::config::value::Value;
 use crate::system::signals::{self, Signals};
-use client::Verdict;
+use client::{Answer, Verdict};
 use errand::{Errand, Form};
 use pause::{Pause, Woken};
 
@@ -58,9 +58,12 @@ pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> 
 }
 
 fn show(control: &Control, path: &str, accept: &str) -> Result<u8, String> {
-    let answer = client::look(control, path, accept)?;
-    print(&answer.body);
-    Ok(if answer.is_ok() { 0 } else { FAILED })
+    let (code, body) = match client::look(control, path, accept)? {
+        Answer::Ok(body) => (0, body),
+        Answer::Unavailable(body) => (FAILED, body),
+    };
+    print(&body);
+    Ok(code)
 }
 
 fn change(control: &Control, path: &str) -> Result<u8, String> {

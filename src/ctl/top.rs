@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use super::client;
+use super::client::{self, Answer};
 use super::pause::{Pause, Woken};
 use crate::config::limits::Control;
 use crate::system::signals::Signals;
@@ -42,8 +42,10 @@ pub fn run(control: &Control, signals: Option<&Signals>) -> Result<Woken, String
 
 /// What is shown.
 fn fetch(control: &Control) -> Result<String, String> {
-    let answer = client::look(control, "/status", client::TEXT)?;
-    if answer.is_ok() { Ok(answer.body) } else { Err(answer.body.trim().to_owned()) }
+    match client::look(control, "/status", client::TEXT)? {
+        Answer::Ok(text) => Ok(text),
+        Answer::Unavailable(why_not) => Err(why_not.trim_end().to_owned()),
+    }
 }
 
 /// As much as fits. What was there is overwritten, line by line, so that nothing flickers.
