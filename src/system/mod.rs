@@ -12,7 +12,9 @@ mod connection;
 pub mod control;
 mod descendants;
 mod descriptors;
+mod door;
 mod hear;
+mod memory;
 mod newline;
 mod notify;
 mod perform;
@@ -87,8 +89,13 @@ pub struct System {
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
+    /// Whether there was nothing to do for the first time.
+    has_begun: bool,
     exit: Option<Exit>,
 }
+
+/// With nothing due for longer than this, everything has begun.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
@@ -133,6 +140,7 @@ impl System {
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
+            has_begun: false,
             exit: None,
             supervisor: Supervisor::new(config.clone(), seed()),
             clock: Clock::start(),
@@ -215,6 +223,10 @@ impl System {
             Some(time) => Some(time - self.clock.now()),
             None => None,
         };
+        if !self.has_begun && timeout.is_none_or(|time| time > BEGINNING) {
+            self.has_begun = true;
+            memory::let_go_of_code();
+        }
         if let Err(error) = self.poll.poll(events, timeout) {
             // Signals are blocked, so that only a debugger interrupts this; then we go round once more.
             debug!(error = %error, "waiting was interrupted");
