@@ -48,6 +48,8 @@ impl fmt::Display for ExitStatus {
 pub const USAGE: u8 = 64;
 /// An assertion of ours failed (`EX_SOFTWARE`).
 pub const BUG: u8 = 70;
+/// Not ready for longer than `EXIT_WHEN_UNREADY` (`EX_SOFTWARE` as well: the program does not do its work).
+pub const UNREADY: u8 = 70;
 /// A socket, a signal or a process could not be had (`EX_OSERR`).
 pub const SYSTEM: u8 = 71;
 /// A setting is wrong (`EX_CONFIG`).

@@ -63,3 +63,7 @@ pub struct ConnectionId(pub u64);
 /// A listener that workers asked for. Its descriptor is the system's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u32);
+
+/// Somebody who asked something of us and waits for the answer. The connection is the system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);

@@ -54,6 +54,7 @@ fn configure(invocation: Invocation) -> Result<Config, Exit> {
         environment: std::env::vars_os().collect(),
         pid: std::process::id(),
         cores: || cgroup::cores(Path::new("/"), cgroup::allowed_cores().len()),
+        memory: || cgroup::memory(Path::new("/")),
         terminal: terminal::is_ours(),
     };
     Config::new(invocation, surroundings).map_err(|invalid| {

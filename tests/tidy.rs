@@ -120,6 +120,9 @@ fn word(signal: Signal, column: Column) -> &'static str {
     match default(signal, column) {
         Request::Stop => "stop",
         Request::Quit => "quit",
+        Request::Reload => "reload",
+        Request::More => "one worker more",
+        Request::Less => "one worker less",
         Request::Forward(_) => "forward",
         Request::Ignore => "ignore",
         Request::Suspend => "suspend worker and ourselves, on a terminal",

@@ -54,7 +54,7 @@ impl Address {
 }
 
 impl Place {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Self::unix(path);
         }

@@ -19,6 +19,8 @@ pub struct Environment {
     pub wants_shared: bool,
     /// Sockets that were passed to this very process: their names, in order from descriptor 3.
     pub activation: Vec<String>,
+    /// Where our own supervisor wants to hear how we are.
+    pub notify_socket: Option<OsString>,
     /// What workers inherit.
     pub inherited: Vec<(OsString, OsString)>,
 }
@@ -55,6 +57,7 @@ impl Environment {
                 "LISTEN_PID" => listen_pid = value.to_str().and_then(|text| text.parse::<u32>().ok()),
                 "LISTEN_FDNAMES" => names = value.to_str().map(str::to_owned),
                 "NODE_CLUSTER_SCHED_POLICY" => sorted.wants_shared = value == "none",
+                "NOTIFY_SOCKET" if !value.is_empty() => sorted.notify_socket = Some(value.clone()),
                 "WEB_CONCURRENCY" if !value.is_empty() => sorted.web_concurrency = Some(value.clone()),
                 _ => {}
             }

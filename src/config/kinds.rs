@@ -182,22 +182,31 @@ pub enum Ready {
     Auto,
     /// A server of its listens, in `cluster`.
     Listening,
+    /// It says `READY=1`, as sd_notify(3) has it.
+    Notify,
     /// It says so, in `cluster`.
     Message,
+    /// It writes a newline to this descriptor, as s6 has it.
+    Descriptor(u16),
     /// It is still alive after this time.
     Alive(Duration),
 }
 
 impl Value for Ready {
-    const EXPECTED: &'static str = "auto, listening, message or alive:TIME";
-    const EXAMPLE: &'static str = "alive:2s";
+    const EXPECTED: &'static str =
+        "auto, listening, notify, message, fd:N with N from 3 to 1023, or alive:TIME";
+    const EXAMPLE: &'static str = "notify";
     fn read(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("alive:") {
-            Some(time) => duration(time).map(Self::Alive),
-            None => one_of(
-                text,
-                &[("auto", Self::Auto), ("listening", Self::Listening), ("message", Self::Message)],
-            ),
+        let words = [
+            ("auto", Self::Auto),
+            ("listening", Self::Listening),
+            ("notify", Self::Notify),
+            ("message", Self::Message),
+        ];
+        match text.split_once(':') {
+            Some(("alive", time)) => duration(time).map(Self::Alive),
+            Some(("fd", number)) => number_in(number, 3..=1023).map(Self::Descriptor),
+            Some(_) | None => one_of(text, &words),
         }
     }
 }
@@ -237,6 +246,12 @@ pub enum Request {
     Stop,
     /// Kill what is left, now.
     Quit,
+    /// Replace every worker, one after the other.
+    Reload,
+    /// One worker more.
+    More,
+    /// One worker less.
+    Less,
     /// Send this signal to all workers.
     Forward(Signal),
     /// Nothing.
@@ -250,8 +265,8 @@ pub enum Request {
 pub struct SignalChanges(pub Vec<(Signal, Request)>);
 
 impl Value for SignalChanges {
-    const EXPECTED: &'static str = "pairs like QUIT=stop,HUP=forward,USR1=ignore,INT=TERM; an action is stop, quit, forward, \
-         ignore, or another signal to forward instead";
+    const EXPECTED: &'static str = "pairs like QUIT=stop,HUP=forward,USR1=ignore,INT=TERM; an action is stop, quit, reload, \
+         forward, ignore, more, less, or another signal to forward instead";
     const EXAMPLE: &'static str = "WINCH=stop,HUP=USR2";
     fn read(text: &str) -> Result<Self, String> {
         let mut changes = Vec::new();
@@ -265,6 +280,9 @@ impl Value for SignalChanges {
             let request = match action.trim() {
                 "stop" => Request::Stop,
                 "quit" => Request::Quit,
+                "reload" => Request::Reload,
+                "more" => Request::More,
+                "less" => Request::Less,
                 "forward" => Request::Forward(signal),
                 "ignore" => Request::Ignore,
                 other => Signal::parse(other)

@@ -7,6 +7,7 @@ pub mod address;
 pub mod cli;
 pub mod environment;
 pub mod kinds;
+pub mod limits;
 mod nearest;
 pub mod report;
 pub mod settings;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use cli::Invocation;
 use environment::Environment;
-use kinds::{Balance, Ready, RestartChoice};
+use kinds::Balance;
 use settings::{PREFIX, Settings};
 use texts::Texts;
 use value::Tristate;
@@ -80,10 +81,14 @@ pub enum Readiness {
 pub enum Word {
     /// That a server of its listens.
     Listening,
-    /// `ready`.
-    Ready,
-    /// Either.
+    /// `ready`, through its channel.
+    Message,
+    /// Either of these two.
     Any,
+    /// `READY=1`, which always counts.
+    Notify,
+    /// A newline on the descriptor that was agreed on.
+    Newline,
 }
 
 /// The cores that the container really has, and how we know.
@@ -103,6 +108,8 @@ pub struct Surroundings {
     pub pid: u32,
     /// Finds the container's cores, if anybody asks: it takes a while.
     pub cores: fn() -> Cores,
+    /// Finds the container's memory limit in bytes, or else what the machine has, if anybody asks.
+    pub memory: fn() -> u64,
     /// Whether we are the foreground of a terminal, and so may hand it on.
     pub terminal: bool,
 }
@@ -152,6 +159,10 @@ pub struct Config {
     pub ready: Readiness,
     /// How connections reach the workers of a cluster.
     pub balance: Balance,
+    /// Bytes of memory that no worker may stay above.
+    pub max_memory: Option<u64>,
+    /// Where our own supervisor wants to hear how we are (`sd_notify(3)`).
+    pub notify_socket: Option<OsString>,
     /// Whether workers are kept from gaining privileges.
     pub no_new_privs: bool,
     /// Whether the one worker of `plain` is to be the terminal's foreground.
@@ -205,19 +216,10 @@ impl Config {
             mode,
             workers,
             workers_why,
-            restart: match settings.restart {
-                RestartChoice::Auto if single_plain => Restart::Never,
-                RestartChoice::Auto | RestartChoice::Always => Restart::Always,
-                RestartChoice::OnFailure => Restart::OnFailure,
-                RestartChoice::Never => Restart::Never,
-            },
-            ready: match settings.ready {
-                Ready::Auto if mode == Mode::Cluster => Readiness::Word(Word::Any),
-                Ready::Auto => Readiness::Alive(Duration::from_secs(1)),
-                Ready::Alive(time) => Readiness::Alive(time),
-                Ready::Listening => Readiness::Word(Word::Listening),
-                Ready::Message => Readiness::Word(Word::Ready),
-            },
+            restart: together::restart(&settings, single_plain),
+            ready: together::ready(&settings, mode),
+            max_memory: together::max_memory(&settings, surroundings.memory),
+            notify_socket: environment.notify_socket,
             balance: match texts.source("balance") {
                 Source::Default if environment.wants_shared => Balance::Shared,
                 Source::Default | Source::Flag | Source::Environment | Source::WebConcurrency => {
@@ -248,7 +250,10 @@ mod tests {
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let cores = || Cores { count: 3, why: "3 cores allowed".to_owned() };
         let invocation = Invocation { flags, command: vec!["app".into()] };
-        Config::new(invocation, Surroundings { environment, pid: 7, cores, terminal: true })
+        Config::new(
+            invocation,
+            Surroundings { environment, pid: 7, cores, memory: || 1 << 30, terminal: true },
+        )
     }
 
     fn summary(flags: &[(&'static str, &str)], environment: &[(&str, &str)]) -> (Mode, u16, Restart) {
@@ -317,6 +322,7 @@ mod tests {
                 environment: Vec::new(),
                 pid: 7,
                 cores: || Cores { count: 1, why: String::new() },
+                memory: || 1 << 30,
                 terminal: false,
             };
             let config = Config::new(Invocation { flags: Vec::new(), command }, surroundings).unwrap();

@@ -10,6 +10,7 @@ use super::kinds::{
     Addresses, Backlog, BackoffRange, Balance, ExitOnStop, FileLimit, LogFilter, LogFormat, MaxFailures,
     ModeChoice, Ready, RestartChoice, SignalChanges, Target, UserName, WorkerCount,
 };
+use super::limits::{Control, CountLimit, Door, Paths, Portion, SizeLimit, TimeLimit};
 use super::value::{Patience, Switch, Tristate, Value};
 use crate::signal::Signal;
 
@@ -136,10 +137,26 @@ settings! {
         max_failures: MaxFailures = "5",
             "Give up when every slot has failed this often since it was last stable; `0` never gives up.";
         ready: Ready = "auto",
-            "When a worker is ready: `listening` (a server of its listens) or `message` (it says `ready`), both in `cluster`; `alive:TIME`, still \
-             alive after that time. `auto` is either of the first two in `cluster`, else `alive:1s`.";
+            "When a worker is ready: `listening` (a server of its listens) or `message` (it says `ready`), both in `cluster`; `notify` (`READY=1`, \
+             which always counts); `fd:N` (a newline on descriptor N); `alive:TIME`, still alive after that time. `auto` is either of the first two in \
+             `cluster`, else `alive:1s`.";
         ready_timeout: Duration = "60s",
             "Not ready by then: the worker is stopped, and has failed; `0` waits for ever.";
+        watchdog: TimeLimit = "off",
+            "Ready, and silent for this long: the worker gets `ABRT`, then `KILL` after 5 s. In `cluster` a free event loop is sign enough; \
+             elsewhere `WATCHDOG=1` is.";
+        max_lifetime: TimeLimit = "off",
+            "Replace a worker older than this, ±10 %, never more than `SURGE` at a time.";
+        max_connections: CountLimit = "off",
+            "Mode `cluster`: replace a worker that was handed this many, ±10 %.";
+        max_memory: SizeLimit = "off",
+            "Replace a worker whose PSS (RSS where PSS cannot be read) stays above this: `512MiB`, or `25%` of the container's memory limit.";
+        surge: Portion = "1",
+            "How many extra workers a roll-out may have at once: a number, or a percentage of the workers, rounded up.";
+        reload_on_change: Option<Paths> = "",
+            "Files and directories, separated by commas; a change (a ConfigMap's too) rolls the workers.";
+        min_ready: Portion = "1",
+            "How many ready workers make the container ready: a number, or a percentage of the workers, rounded up.";
         prestart: Option<String> = "",
             "A command run to its end by `/bin/sh -c` before the first worker, as allcores' own user; its failure is our exit code.";
     }
@@ -155,6 +172,8 @@ settings! {
         exit_on_stop: ExitOnStop = "auto",
             "The exit code of a stop that was asked for: a number, `worker` (the last worker's own), or `auto`: 137 when something had to \
              be killed, else the worker's own in `plain`, else 0.";
+        exit_when_unready: TimeLimit = "off",
+            "Not ready for this long: stop with code 70, so that plain Docker restarts us.";
     }
     "signals" {
         signals: Option<SignalChanges> = "",
@@ -173,6 +192,10 @@ settings! {
             "The workers' limit of open files.";
     }
     "seeing" {
+        http: Option<Door> = "",
+            "Address of the server for probes and metrics, like `:9180`; unset: none.";
+        control: Control = "auto",
+            "Path of the control socket, `off`, or `auto`: the first that works of `/run/allcores.sock`, `/tmp/allcores.sock`, `/dev/shm/allcores.sock`.";
         log: LogFilter = "info",
             "`error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter like `info,allcores::supervisor=debug`.";
         log_format: LogFormat = "auto",

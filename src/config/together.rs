@@ -2,10 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Duration;
 
-use super::kinds::{MOST_WORKERS, ModeChoice, Ready, WorkerCount};
+use super::kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
+use super::limits::Size;
 use super::settings::{Mistake, Settings};
-use super::{Cores, Mode};
+use super::{Cores, Mode, Readiness, Restart, Word};
 
 /// How workers get their connections.
 pub fn mode(settings: &Settings, has_sockets: bool, program: &OsStr) -> Mode {
@@ -42,10 +44,54 @@ pub fn wrapper(command: &[OsString], mode: Mode) -> Option<String> {
     }
 }
 
+/// Which deaths are followed by a new worker.
+pub fn restart(settings: &Settings, single_plain: bool) -> Restart {
+    match settings.restart {
+        RestartChoice::Auto if single_plain => Restart::Never,
+        RestartChoice::Auto | RestartChoice::Always => Restart::Always,
+        RestartChoice::OnFailure => Restart::OnFailure,
+        RestartChoice::Never => Restart::Never,
+    }
+}
+
+/// When a worker is ready.
+pub fn ready(settings: &Settings, mode: Mode) -> Readiness {
+    match settings.ready {
+        Ready::Auto if mode == Mode::Cluster => Readiness::Word(Word::Any),
+        Ready::Auto => Readiness::Alive(Duration::from_secs(1)),
+        Ready::Alive(time) => Readiness::Alive(time),
+        Ready::Listening => Readiness::Word(Word::Listening),
+        Ready::Message => Readiness::Word(Word::Message),
+        Ready::Notify => Readiness::Word(Word::Notify),
+        Ready::Descriptor(_) => Readiness::Word(Word::Newline),
+    }
+}
+
+/// Bytes of memory that no worker may stay above.
+pub fn max_memory(settings: &Settings, limit: fn() -> u64) -> Option<u64> {
+    settings.max_memory.0.map(|size| match size {
+        Size::Bytes(bytes) => bytes,
+        Size::Percent(percent) => limit() / 100 * u64::from(percent),
+    })
+}
+
 /// What each setting allows, but not all of them together.
 pub fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> Vec<Mistake> {
     if matches!(settings.ready, Ready::Listening | Ready::Message) && mode != Mode::Cluster {
         return vec![("ready", format!("in mode {} nobody says so", mode.name()))];
+    }
+    if let Ready::Descriptor(number) = settings.ready {
+        let sockets = settings.listen.as_ref().map_or(0, |listen| listen.0.len()).max(1) as u16;
+        let taken = match mode {
+            Mode::Cluster => 4,
+            Mode::Inherit | Mode::Reuseport => 3 + sockets,
+            Mode::Ports | Mode::Plain => 3,
+        };
+        if number < taken {
+            let complaint =
+                format!("descriptor {number} is taken by a socket or the channel; take one from {taken} on");
+            return vec![("ready", complaint)];
+        }
     }
     let complaint = match mode {
         Mode::Inherit | Mode::Reuseport if !has_sockets => {

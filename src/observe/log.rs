@@ -275,7 +275,7 @@ fn died(death: &Death) {
         };
     }
     match death.cause {
-        Cause::Crashed | Cause::Oom | Cause::ReadyTimeout => line!(warn),
-        Cause::Exited | Cause::Stopped => line!(info),
+        Cause::Crashed | Cause::Oom | Cause::ReadyTimeout | Cause::Watchdog => line!(warn),
+        Cause::Exited | Cause::Stopped | Cause::Memory | Cause::Lifetime => line!(info),
     }
 }

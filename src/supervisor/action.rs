@@ -6,7 +6,7 @@ use super::event::{Child, SpawnFailure};
 use crate::cluster::Effect;
 use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
-use crate::ids::{Generation, Pid, Slot, WorkerId};
+use crate::ids::{ClientId, Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 
 /// What to do. The system performs actions in order, and fails at none: a failure is an event.
@@ -32,12 +32,47 @@ pub enum Action {
     Cluster(Effect),
     /// Make this process's group the terminal's foreground. No answer.
     GiveTerminal(Pid),
+    /// Say something to whoever asked. Nothing answers; who left does not hear it.
+    Answer {
+        /// To whom.
+        client: ClientId,
+        /// What.
+        answer: Answer,
+    },
+    /// Read the cores, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
+    Measure(Vec<Pid>),
+    /// Tell our own supervisor, if there is one (`sd_notify(3)`). No answer.
+    Announce(Announcement),
     /// Suspend ourselves, as the terminal's user asked. We are continued by CONT, which is a `Signalled`.
     Suspend,
     /// Tell people.
     Report(Notice),
     /// Leave. Nothing follows.
     Exit(Exit),
+}
+
+/// What somebody who asked is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// How it goes; more follows. One line.
+    Progress(String),
+    /// It was done; nothing follows. One line.
+    Done(String),
+    /// It was not done, and why; nothing follows. One line.
+    Failed(String),
+}
+
+/// What our own supervisor is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// `READY=1`, for the first time or after a reload.
+    Ready,
+    /// `RELOADING=1`, with the time.
+    Reloading,
+    /// `STOPPING=1`.
+    Stopping,
+    /// `STATUS=…`, one line.
+    Status(String),
 }
 
 /// Which process to start.
@@ -67,7 +102,7 @@ impl Spawn {
 }
 
 /// Why a worker is gone, where we know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// A code other than 0, or a signal that we did not send.
     Crashed,
@@ -77,6 +112,12 @@ pub enum Cause {
     Oom,
     /// It was not ready in time, and we asked it to stop.
     ReadyTimeout,
+    /// It was silent for longer than `WATCHDOG`.
+    Watchdog,
+    /// It stayed above `MAX_MEMORY`, and was replaced.
+    Memory,
+    /// It came to `MAX_LIFETIME` or `MAX_CONNECTIONS`, and was replaced.
+    Lifetime,
     /// We asked it to.
     Stopped,
 }
@@ -89,6 +130,9 @@ impl Cause {
             Self::Exited => "exited",
             Self::Oom => "oom",
             Self::ReadyTimeout => "ready-timeout",
+            Self::Watchdog => "watchdog",
+            Self::Memory => "memory",
+            Self::Lifetime => "lifetime",
             Self::Stopped => "stopped",
         }
     }

@@ -74,7 +74,7 @@ impl Supervisor {
         for effect in effects {
             match effect {
                 Effect::Listening(worker) => self.said(now, worker, Word::Listening),
-                Effect::SaidReady(worker) => self.said(now, worker, Word::Ready),
+                Effect::SaidReady(worker) => self.said(now, worker, Word::Message),
                 Effect::Send { .. }
                 | Effect::Deliver { .. }
                 | Effect::Bind { .. }

@@ -1,8 +1,11 @@
 //! Everything that can happen, in the past tense.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use crate::cluster::Input;
 use crate::exit::{ExitStatus, NOT_EXECUTABLE, NOT_FOUND, SYSTEM};
-use crate::ids::{Pid, WorkerId};
+use crate::ids::{ClientId, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 
 /// What happened. The system reports each thing once, in the order in which it learned of it.
@@ -49,6 +52,28 @@ pub enum Event {
     },
     /// We were sent a signal.
     Signalled(Signal),
+    /// A process wrote to the notification socket (`sd_notify(3)`).
+    Notified {
+        /// The sender, its parent, and so on upwards, as far as they are below us: a worker's own processes speak for it.
+        lineage: Vec<Pid>,
+        /// What it said, in order.
+        words: Vec<Notification>,
+    },
+    /// A worker wrote a newline to the descriptor of `READY=fd:N`.
+    WroteNewline(WorkerId),
+    /// Somebody asks for something through the control socket. Answered by [`Action::Answer`](super::action::Action::Answer).
+    Demanded {
+        /// Who waits for the answer.
+        client: ClientId,
+        /// What.
+        demand: Demand,
+    },
+    /// Who asked does not wait any more.
+    ClientLeft(ClientId),
+    /// A path of `RELOAD_ON_CHANGE` changed; a burst of changes is one.
+    Changed(PathBuf),
+    /// Answers [`Action::Measure`](super::action::Action::Measure).
+    Measured(Measurements),
     /// The moment that [`Supervisor::deadline`](super::Supervisor::deadline) named has come.
     DeadlineReached,
 }
@@ -91,4 +116,62 @@ impl SpawnFailureKind {
             Self::System => SYSTEM,
         }
     }
+}
+
+/// One line of a notification, as far as it means something to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// `READY=1`.
+    Ready,
+    /// `RELOADING=1`.
+    Reloading,
+    /// `STOPPING=1`.
+    Stopping,
+    /// `STATUS=…`, cut to 256 bytes, control characters taken out.
+    Status(String),
+    /// `WATCHDOG=1`.
+    Alive,
+    /// `WATCHDOG=trigger`.
+    Hung,
+    /// `EXTEND_TIMEOUT_USEC=…`.
+    Extend(Duration),
+    /// `ERRNO=…`.
+    Errno(i32),
+    /// `MAINPID=…`: the process and its ancestors, as in [`Event::Notified`].
+    MainPid(Vec<Pid>),
+}
+
+/// What can be asked for through the control socket and changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Replace every worker.
+    Reload,
+    /// Replace the worker in this slot.
+    Restart(Slot),
+    /// Another number of workers.
+    Scale(Scale),
+    /// Stop, as `TERM` would.
+    Stop,
+}
+
+/// Another number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// This many.
+    To(u16),
+    /// So many more.
+    More(u16),
+    /// So many less.
+    Less(u16),
+    /// What `WORKERS` says, following the cores.
+    Auto,
+}
+
+/// Readings of what workers use and may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measurements {
+    /// The container's cores.
+    pub cores: u16,
+    /// Bytes that a worker's process has in memory, by PSS if that can be read; those that could not be read are left out.
+    pub memory: Vec<(Pid, u64)>,
 }

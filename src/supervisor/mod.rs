@@ -15,6 +15,7 @@ pub mod action;
 pub mod backoff;
 mod cluster;
 pub mod event;
+mod picture;
 pub mod requests;
 mod shutdown;
 pub mod status;
@@ -97,6 +98,12 @@ impl Supervisor {
             Event::Cluster(input) => self.cluster_event(now, input),
             Event::Suspended { pid } => self.suspended(pid),
             Event::Signalled(signal) => self.signalled(now, signal),
+            Event::Notified { .. }
+            | Event::WroteNewline(_)
+            | Event::Demanded { .. }
+            | Event::ClientLeft(_)
+            | Event::Changed(_)
+            | Event::Measured(_) => {}
             Event::DeadlineReached => self.deadline_reached(now),
         }
         std::mem::take(&mut self.actions)
@@ -326,7 +333,9 @@ impl Supervisor {
             Request::Quit => self.asked_to_quit(now),
             Request::Forward(sent) => self.forward(signal, sent),
             Request::Suspend if self.config.terminal => self.forward(signal, signal),
-            Request::Suspend | Request::Ignore => self.report(Notice::Ignored(signal)),
+            Request::Reload | Request::More | Request::Less | Request::Suspend | Request::Ignore => {
+                self.report(Notice::Ignored(signal))
+            }
         }
     }
 

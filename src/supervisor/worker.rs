@@ -282,9 +282,14 @@ impl Worker {
             Cause::Exited | Cause::Stopped if end.wished && self.ready_since().is_some() => {
                 Verdict::EndedEarly
             }
-            Cause::Exited | Cause::Stopped | Cause::ReadyTimeout | Cause::Crashed | Cause::Oom => {
-                Verdict::Failed
-            }
+            Cause::Exited
+            | Cause::Stopped
+            | Cause::Memory
+            | Cause::Lifetime
+            | Cause::ReadyTimeout
+            | Cause::Watchdog
+            | Cause::Crashed
+            | Cause::Oom => Verdict::Failed,
         };
         self.state = State::Finished;
         let age = now - process.born;

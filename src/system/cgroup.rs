@@ -119,6 +119,26 @@ fn quota_of(directory: &Path, is_v2: bool) -> Option<u64> {
     }
 }
 
+/// The container's memory limit, or else what the machine has, in bytes.
+pub fn memory(root: &Path) -> u64 {
+    let limits = groups(root, "memory");
+    let limits = limits.iter().flat_map(|group| {
+        let name = if group.is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        group
+            .path()
+            .filter_map(move |directory| fs::read_to_string(directory.join(name)).ok()?.trim().parse().ok())
+    });
+    // Without a limit v1 says a number beyond every machine, and v2 `max`, which is none.
+    limits.chain(installed_memory(root)).min().unwrap_or(u64::MAX)
+}
+
+/// `MemTotal:       16384 kB` (`proc_meminfo(5)`).
+fn installed_memory(root: &Path) -> Option<u64> {
+    let lines = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let total = lines.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(total.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
 /// Tells whether the kernel killed for want of memory.
 #[derive(Default)]
 pub struct OutOfMemory {

@@ -37,7 +37,8 @@ pub fn config(flags: &[(&'static str, &str)]) -> Config {
     let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
     let invocation = Invocation { flags, command: vec!["app".into()] };
     let cores = || Cores { count: 2, why: "2 cores".to_owned() };
-    let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: true };
+    let surroundings =
+        Surroundings { environment: Vec::new(), pid: 1, cores, memory: || 1 << 30, terminal: true };
     Config::new(invocation, surroundings).unwrap()
 }
 
@@ -183,6 +184,9 @@ impl Story {
                 | Action::GiveTerminal(_)
                 | Action::Suspend
                 | Action::Report(_)
+                | Action::Answer { .. }
+                | Action::Measure(_)
+                | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
         }
@@ -239,6 +243,9 @@ fn line(action: &Action) -> Option<String> {
         Action::Cluster(effect) => primary::told(effect),
         Action::GiveTerminal(pid) => format!("terminal to {pid}"),
         Action::Suspend => "suspend ourselves".to_owned(),
+        Action::Answer { client, answer } => format!("answer to {}: {answer:?}", client.0),
+        Action::Measure(pids) => format!("measure {pids:?}"),
+        Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),
     })

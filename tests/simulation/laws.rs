@@ -78,6 +78,9 @@ impl Laws {
             }
             Action::SignalDescendants(_)
             | Action::Reap
+            | Action::Answer { .. }
+            | Action::Measure(_)
+            | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Cluster(_)
             | Action::Suspend
@@ -117,10 +120,10 @@ impl Laws {
         }
         // The supervisor and the kernel agree on who is a worker: all that were not reaped, and nobody else.
         let mut ours: Vec<_> = supervisor
-            .status()
-            .slots
+            .status(now)
+            .workers
             .iter()
-            .filter_map(|slot| slot.process.map(|(id, pid)| (pid.raw(), id)))
+            .filter_map(|worker| worker.process.map(|(id, pid)| (pid.raw(), id)))
             .collect();
         ours.sort_unstable();
         let kernels: Vec<_> = processes

@@ -7,6 +7,7 @@ use allcores::exit::ExitStatus;
 use allcores::signal::Signal;
 use allcores::supervisor::backoff::Random;
 use allcores::supervisor::event::SpawnFailureKind;
+use allcores::supervisor::status::PhaseStatus;
 
 use crate::world::{Manners, World, config};
 
@@ -152,9 +153,9 @@ fn run(seed: u64) {
 fn heals(world: &World, wanted: usize) {
     let mut world = world.clone();
     world.settle(Duration::from_secs(60));
-    let status = world.supervisor.status();
-    if world.exit.is_none() && status.phase == "running" {
-        let up = status.slots.iter().filter(|slot| ["ready", "finished"].contains(&slot.state)).count();
+    let status = world.supervisor.status(world.now);
+    if world.exit.is_none() && status.phase == PhaseStatus::Running {
+        let up = status.workers.iter().filter(|worker| ["ready", "finished"].contains(&worker.state)).count();
         assert_eq!(up, wanted, "the pool did not heal: {status:?}");
     }
 }
@@ -164,7 +165,7 @@ fn ends(mut world: World) {
     world.signal(Signal::TERM);
     let asked = world.now;
     world.settle(Duration::from_secs(60));
-    assert!(world.exit.is_some(), "the stop did not end: {:?}", world.supervisor.status());
+    assert!(world.exit.is_some(), "the stop did not end: {:?}", world.supervisor.status(world.now));
     assert!(world.now - asked <= Duration::from_secs(3 + 8 + 1), "the stop took {:?}", world.now - asked);
     assert!(world.processes.is_empty(), "we left {:?} behind", world.processes);
 }

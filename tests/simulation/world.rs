@@ -63,7 +63,8 @@ pub struct World {
 pub fn config(flags: &[(&'static str, &str)]) -> Config {
     let flags = flags.iter().map(|(field, text)| (*field, text.into())).collect();
     let cores = || Cores { count: 2, why: String::new() };
-    let surroundings = Surroundings { environment: Vec::new(), pid: 1, cores, terminal: false };
+    let surroundings =
+        Surroundings { environment: Vec::new(), pid: 1, cores, memory: || 1 << 30, terminal: false };
     Config::new(Invocation { flags, command: vec!["app".into()] }, surroundings).unwrap()
 }
 
@@ -221,7 +222,12 @@ impl World {
             Action::Reap => self.reap = true,
             Action::Cluster(effect) => self.leaves(&effect),
             Action::Exit(exit) => self.exit = Some(exit),
-            Action::GiveTerminal(_) | Action::Suspend | Action::Report(_) => {}
+            Action::Answer { .. }
+            | Action::Measure(_)
+            | Action::Announce(_)
+            | Action::GiveTerminal(_)
+            | Action::Suspend
+            | Action::Report(_) => {}
         }
         None
     }
