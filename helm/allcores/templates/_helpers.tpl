@@ -61,7 +61,7 @@ fraction.
 {{/* The port of allcores' own server as others can reach it; nothing when they cannot. */}}
 {{- define "allcores.httpPort" -}}
 {{- with (include "allcores.settings" . | fromJson).HTTP }}
-{{- if not (regexMatch "^(tcp://)?(127\\.|\\[::1\\]|localhost:|unix:)" .) }}{{ regexFind "[0-9]+$" . }}{{ end }}
+{{- if not (regexMatch "^(tcp://)?(127\\.|\\[::1\\])" .) }}{{ regexFind "[0-9]+$" . }}{{ end }}
 {{- end }}
 {{- end }}
 

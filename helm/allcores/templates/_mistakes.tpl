@@ -54,6 +54,9 @@ What the schema cannot see: everything that is wrong with the values, all at onc
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
 {{- $wrong = append $wrong "httpRoute.parentRefs: the Gateway is needed; for example --set 'httpRoute.parentRefs[0].name=public'" }}
 {{- end }}
+{{- if and (eq ($settings.CONTROL | default "auto") "off") (not $http) (or $v.probes.startup $v.probes.readiness $v.probes.liveness) }}
+{{- $wrong = append $wrong "settings.CONTROL: probes need it, or settings.HTTP to be reached from outside the pod; for example HTTP: \":9180\"" }}
+{{- end }}
 {{- if and $v.podMonitor.enabled (not $http) }}
 {{- $wrong = append $wrong "podMonitor.enabled: metrics need settings.HTTP to be reached from outside the pod; for example \":9180\"" }}
 {{- end }}
