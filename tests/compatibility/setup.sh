@@ -7,16 +7,7 @@ mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
 
-missing=()
-command -v npm >/dev/null || missing+=(nodejs npm)
-command -v openssl >/dev/null || missing+=(openssl)
-command -v prlimit >/dev/null || missing+=(util-linux)
-if [ ${#missing[@]} -gt 0 ]; then
-  echo "installing ${missing[*]}" >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    "${missing[@]}" >/dev/null
-fi
+"$(dirname "$(readlink -f "$0")")/../common/install.sh" npm:nodejs npm:npm openssl:openssl prlimit:util-linux
 
 # npm_install FOLDER PACKAGE…
 npm_install() {

@@ -8,6 +8,7 @@
     reason = "a test waits, sleeps and spawns; a failure is a panic"
 )]
 
+mod arm64;
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
