@@ -25,7 +25,7 @@ pub fn installed() -> &'static Path {
 
 /// helm, with nothing of this machine's user in it.
 pub fn helm() -> Command {
-    let mut helm = Command::new(installed().join("helm"));
+    let mut helm = Command::new(installed().join("helm/helm"));
     helm.env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR"));
     helm
 }
@@ -94,7 +94,7 @@ pub fn validate<'a>(resources: impl IntoIterator<Item = &'a Value>) {
     let versions = feed(python().arg(format!("{HERE}/validate.py")), &json!(own).to_string());
     println!("{} of Kubernetes {versions}, {} of others", own.len(), others.len());
     let mut node = Command::new("node");
-    feed(node.arg(format!("{HERE}/validate.mjs")).arg(installed()), &json!(others).to_string());
+    feed(node.arg(format!("{HERE}/validate.mjs")).arg(installed().join("node")), &json!(others).to_string());
 }
 
 /// Runs a program that has to succeed with this as its standard input, and gives its output.

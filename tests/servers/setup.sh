@@ -10,14 +10,7 @@ exec 9>"$DIRECTORY/lock"
 flock 9
 
 "$HERE/../common/install.sh" "$GO:golang-1.19-go" node:nodejs puma:puma php-fpm8.2:php8.2-fpm unshare:util-linux
-python3 -c 'import ensurepip, venv' 2>/dev/null || "$HERE/../common/install.sh" python3:python3 :python3-venv
-
-if ! "$DIRECTORY/venv/bin/python" -c 'import gunicorn, hypercorn, uvicorn' 2>/dev/null; then
-  echo 'installing gunicorn, hypercorn and uvicorn' >&2
-  rm -rf "$DIRECTORY/venv"
-  python3 -m venv "$DIRECTORY/venv"
-  "$DIRECTORY/venv/bin/pip" install --quiet gunicorn hypercorn uvicorn >&2
-fi
+"$HERE/../common/venv.sh" "$DIRECTORY/venv" gunicorn hypercorn uvicorn
 
 if [ ! "$DIRECTORY/go-server" -nt "$HERE/apps/server.go" ]; then
   echo 'building the Go server' >&2
