@@ -21,8 +21,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::kinds::{LogFilter, LogFormat};
+use crate::ids::Pid;
 use crate::supervisor::action::{Cause, Death, Notice};
 use crate::supervisor::event::Child;
+use crate::supervisor::status::ReloadVerdict;
 
 /// A pipe with room takes this much at once, whole (`pipe(7)`: `PIPE_BUF`).
 const LONGEST_LINE: usize = 4096;
@@ -209,6 +211,7 @@ fn short(time: Duration) -> String {
 }
 
 /// One line for each notice.
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each notice")]
 pub fn notice(notice: &Notice) {
     match notice {
         Notice::Started { worker, slot, pid } => {
@@ -237,7 +240,8 @@ pub fn notice(notice: &Notice) {
         Notice::PrestartEnded(status) if status.is_success() => info!("PRESTART done"),
         Notice::PrestartEnded(status) => error!(status = %status, "PRESTART failed"),
         Notice::Draining { signal, delay } => {
-            info!(signal = %signal, delay = %short(*delay), "stop asked for; serving on")
+            let signal = signal.map(tracing::field::display);
+            info!(signal, delay = %short(*delay), "stop asked for; serving on");
         }
         Notice::Stopping { reason, workers } => info!(reason = %reason, workers, "stopping"),
         Notice::StoppingDescendants => info!("workers are gone; stopping what they left behind"),
@@ -249,6 +253,46 @@ pub fn notice(notice: &Notice) {
             debug!(received = %received, sent = %sent, workers, "signal forwarded")
         }
         Notice::Ignored(signal) => debug!(signal = %signal, "signal ignored"),
+        Notice::Hung { worker, slot, pid, silent } => warn!(
+            worker = worker.0,
+            slot = slot.0,
+            pid = pid.raw(),
+            silent = %short(*silent),
+            "worker is hung; ABRT now, KILL in 5s"
+        ),
+        Notice::Available { ready, wanted, after } => {
+            info!(ready, wanted, after = %short(*after), "enough workers are ready")
+        }
+        Notice::Unavailable { ready, wanted } => warn!(ready, wanted, "too few workers are ready"),
+        Notice::Reloading { generation, workers } => info!(generation = generation.0, workers, "reloading"),
+        Notice::Reloaded { verdict: ReloadVerdict::Done, generation, reason, took } => {
+            info!(generation = generation.0, took = %short(*took), reason = %reason, "reload done");
+        }
+        Notice::Reloaded { verdict, generation, reason, took } => warn!(
+            generation = generation.0,
+            took = %short(*took),
+            reason = %reason,
+            "reload {}; the other workers stay",
+            verdict.name()
+        ),
+        Notice::Recycling { slot, limit } => {
+            info!(slot = slot.0, limit = limit.name(), "worker came to its limit; replacing it")
+        }
+        Notice::ReplacementFailed { slot, reason } => {
+            warn!(slot = slot.0, reason = %reason, "replacement did not become ready")
+        }
+        Notice::Scaled { from, to, why } => info!(from, to, why, "number of workers changed"),
+        Notice::Refused { what, reason } => warn!(reason = %reason, "{what} refused"),
+        Notice::Changed(path) => info!(path = %path.display(), "path changed"),
+        Notice::Stranger(pid) => {
+            debug!(pid = pid.map(Pid::raw), "notification from a process that belongs to no worker");
+        }
+        Notice::MainPid { worker, pid, is_its_own } => info!(
+            worker = worker.0,
+            main_pid = pid.raw(),
+            is_its_own,
+            "worker names another main process; signals still go to the one that was started"
+        ),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Everything that the supervisor can ask for, in the imperative, and what it wants people to know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::event::{Child, SpawnFailure};
+use super::rollout::Limit;
+use super::status::ReloadVerdict;
 use crate::cluster::Effect;
 use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
@@ -39,8 +42,14 @@ pub enum Action {
         /// What.
         answer: Answer,
     },
-    /// Read the cores, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
+    /// Read the cores, the queues, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
     Measure(Vec<Pid>),
+    /// Let new connections come to these slots and no others, in mode `reuseport`: what waits in another's queue stays
+    /// there. Without any slot all stays as it is. No answer; where the kernel does not do it, connections go to all.
+    Steer(Vec<Slot>),
+    /// There are only so many slots left, and no worker in those above: close their sockets, in mode `reuseport`. What still
+    /// waits there the kernel gives to the other slots (`net.ipv4.tcp_migrate_req`), or refuses. No answer.
+    KeepSlots(u16),
     /// Tell our own supervisor, if there is one (`sd_notify(3)`). No answer.
     Announce(Announcement),
     /// Suspend ourselves, as the terminal's user asked. We are continued by CONT, which is a `Signalled`.
@@ -211,8 +220,8 @@ pub enum Notice {
     PrestartEnded(ExitStatus),
     /// A stop was asked for, and everything serves on for a while.
     Draining {
-        /// By which signal.
-        signal: Signal,
+        /// By which signal, if it was one.
+        signal: Option<Signal>,
         /// For how long.
         delay: Duration,
     },
@@ -247,4 +256,92 @@ pub enum Notice {
     },
     /// A signal means nothing here.
     Ignored(Signal),
+    /// A ready worker was silent for too long, and is made to leave a trace of why.
+    Hung {
+        /// Who.
+        worker: WorkerId,
+        /// Where.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
+        /// For how long.
+        silent: Duration,
+    },
+    /// Enough workers are ready.
+    Available {
+        /// How many are.
+        ready: usize,
+        /// Of how many.
+        wanted: u16,
+        /// How long there were too few.
+        after: Duration,
+    },
+    /// Too few workers are ready.
+    Unavailable {
+        /// How many are.
+        ready: usize,
+        /// Of how many.
+        wanted: u16,
+    },
+    /// All workers are being replaced.
+    Reloading {
+        /// The new ones' generation.
+        generation: Generation,
+        /// How many there are to replace.
+        workers: usize,
+    },
+    /// A reload ended.
+    Reloaded {
+        /// How.
+        verdict: ReloadVerdict,
+        /// The new workers' generation.
+        generation: Generation,
+        /// What was done, or why not.
+        reason: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A worker came to one of its limits, and is replaced.
+    Recycling {
+        /// Where.
+        slot: Slot,
+        /// Which limit.
+        limit: Limit,
+    },
+    /// A worker that was to replace another did not become ready.
+    ReplacementFailed {
+        /// Where.
+        slot: Slot,
+        /// Why.
+        reason: String,
+    },
+    /// There are to be more workers, or fewer.
+    Scaled {
+        /// So many before.
+        from: u16,
+        /// So many now.
+        to: u16,
+        /// Why.
+        why: &'static str,
+    },
+    /// What was asked for by a signal or a changed path was not done.
+    Refused {
+        /// What.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A path of `RELOAD_ON_CHANGE` changed.
+    Changed(PathBuf),
+    /// A process that belongs to no worker notified us.
+    Stranger(Option<Pid>),
+    /// A worker says that another process is its main one.
+    MainPid {
+        /// Who.
+        worker: WorkerId,
+        /// Which.
+        pid: Pid,
+        /// Whether that process is below the worker's.
+        is_its_own: bool,
+    },
 }

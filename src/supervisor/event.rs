@@ -174,4 +174,6 @@ pub struct Measurements {
     pub cores: u16,
     /// Bytes that a worker's process has in memory, by PSS if that can be read; those that could not be read are left out.
     pub memory: Vec<(Pid, u64)>,
+    /// Connections that wait to be accepted from a slot's own sockets, in mode `reuseport`.
+    pub queues: Vec<(Slot, u32)>,
 }

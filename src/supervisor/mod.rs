@@ -13,27 +13,43 @@
 
 pub mod action;
 pub mod backoff;
+mod births;
 mod cluster;
+mod deaths;
 pub mod event;
 mod picture;
+mod readiness;
 pub mod requests;
+mod retire;
+pub mod rollout;
+mod scaling;
 mod shutdown;
+mod signalling;
 pub mod status;
+mod steering;
 pub mod time;
 pub mod worker;
 
-use action::{Action, Notice, Spawn};
-use backoff::{Backoff, Random};
-use event::{Child, Event, SpawnFailure, SpawnFailureKind};
-use shutdown::{Ending, Phase};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use action::{Action, Answer, Cause, Death, Notice, Spawn};
+use backoff::Random;
+use event::{Demand, Event};
+use readiness::Availability;
+use rollout::{Errand, Reload};
+use scaling::Sizing;
+use shutdown::Phase;
+use status::ReloadVerdict;
+use steering::Steering;
 use time::Time;
-use worker::{End, Process, State, Verdict, Worker};
+use worker::Worker;
 
 use crate::cluster::Cluster;
-use crate::config::kinds::{Request, Target};
-use crate::config::{Config, Restart};
+use crate::config::{Config, Mode, Word};
 use crate::exit::ExitStatus;
-use crate::ids::{Generation, Pid, Slot, WorkerId};
+use crate::ids::{ClientId, Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 
 /// The one owner of the state.
@@ -42,12 +58,27 @@ pub struct Supervisor {
     config: Config,
     random: Random,
     phase: Phase,
-    /// The slots, once the pool has begun.
+    /// How many workers there are to be.
+    wanted: u16,
+    /// How many `WORKERS` stands for.
+    configured: u16,
+    sizing: Sizing,
+    /// When cores and memory are read, if they are.
+    measure_at: Option<Time>,
+    /// Everybody there is, and the places of those who are to be, once the pool has begun.
     workers: Vec<Worker>,
     /// The command before the first worker, while it runs.
     prestart: Option<Pid>,
     next_worker: WorkerId,
     generation: Generation,
+    reload: Option<Reload>,
+    /// Workers to be replaced one by one, in the order in which it was found.
+    errands: VecDeque<(Slot, Errand)>,
+    availability: Availability,
+    /// Where new connections go, in mode `reuseport`.
+    steering: Option<Steering>,
+    /// What our own supervisor was told last: how many are ready, of how many.
+    announced: Option<(usize, u16)>,
     /// Whether any worker's program was ever executed: until then, one that cannot be is no crash but a mistake.
     executable: bool,
     /// How the last worker ended.
@@ -58,10 +89,22 @@ pub struct Supervisor {
     suspended: Option<Pid>,
     /// When we were first asked to stop.
     asked_at: Option<Time>,
-    orphans: u64,
     /// What we are to Node programs, in mode `cluster`.
     cluster: Option<Cluster>,
+    /// What is only remembered to be shown.
+    past: Past,
     actions: Vec<Action>,
+}
+
+/// What happened, as far as it is only shown. Bounded.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    deaths: BTreeMap<Cause, u64>,
+    recent_deaths: VecDeque<(Time, Death)>,
+    reloads: BTreeMap<ReloadVerdict, u64>,
+    last_reload: Option<(Time, ReloadVerdict, String, Duration)>,
+    signals: BTreeMap<Signal, u64>,
+    orphans: u64,
 }
 
 impl Supervisor {
@@ -69,26 +112,51 @@ impl Supervisor {
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
             cluster: cluster::primary(&config),
-            config,
             random: Random::new(seed),
             phase: Phase::Waiting,
+            wanted: config.workers,
+            configured: config.workers,
+            sizing: Self::configured_sizing(config.mode, config.settings.workers),
+            measure_at: None,
             workers: Vec::new(),
             prestart: None,
             next_worker: WorkerId(1),
             generation: Generation(1),
+            reload: None,
+            errands: VecDeque::new(),
+            availability: Availability::Never(Time::default()),
+            steering: (config.mode == Mode::Reuseport).then(Steering::default),
+            announced: None,
             executable: false,
             last_end: None,
             first_failure: None,
             suspended: None,
             asked_at: None,
-            orphans: 0,
+            past: Past::default(),
             actions: Vec::new(),
+            config,
         }
     }
 
     /// What follows from the event.
     #[must_use]
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        // Those are many, and hardly ever change anybody's state: they say themselves when they do.
+        let may_change_anything = !matches!(event, Event::Cluster(_));
+        let may_start = matches!(event, Event::DeadlineReached);
+        self.happened(now, event);
+        if may_change_anything {
+            self.settle(now);
+        }
+        // Last, and not beside another question: nobody may decide about a slot whose process is just being asked for.
+        let asks = self.actions.iter().any(|action| matches!(action, Action::Measure(_)));
+        if may_start && self.phase == Phase::Running && !asks {
+            self.spawn_next(now);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn happened(&mut self, now: Time, event: Event) {
         match event {
             Event::Started => self.started(now),
             Event::Spawned { child, pid } => self.spawned(now, child, pid),
@@ -98,15 +166,24 @@ impl Supervisor {
             Event::Cluster(input) => self.cluster_event(now, input),
             Event::Suspended { pid } => self.suspended(pid),
             Event::Signalled(signal) => self.signalled(now, signal),
-            Event::Notified { .. }
-            | Event::WroteNewline(_)
-            | Event::Demanded { .. }
-            | Event::ClientLeft(_)
-            | Event::Changed(_)
-            | Event::Measured(_) => {}
+            Event::Notified { lineage, words } => self.notified(now, &lineage, words),
+            Event::WroteNewline(worker) => self.said(now, worker, Word::Newline),
+            Event::Demanded { client, demand } => self.demanded(now, client, demand),
+            Event::ClientLeft(client) => self.client_left(client),
+            Event::Changed(path) => self.changed(now, path),
+            Event::Measured(measurements) => self.measured(now, &measurements),
             Event::DeadlineReached => self.deadline_reached(now),
         }
-        std::mem::take(&mut self.actions)
+    }
+
+    /// What follows from whatever happened to anybody: who is gone is forgotten, replacing goes on, readiness is known.
+    fn settle(&mut self, now: Time) {
+        self.bury(now);
+        if self.phase == Phase::Running {
+            self.roll_on(now);
+            self.look_at_readiness(now);
+            self.steer();
+        }
     }
 
     /// When to come back, and why; `None` when only an event can change anything.
@@ -117,7 +194,10 @@ impl Supervisor {
             .as_ref()
             .and_then(Cluster::deadline)
             .map(|time| (time, "a connection may be offered again"));
-        workers.chain(self.phase.deadline()).chain(cluster).min_by_key(|(time, _)| *time)
+        let measure = self.measure_at.map(|time| (time, "cores and memory are read"));
+        let rest =
+            [self.phase.deadline(), cluster, measure, self.unready_deadline(), self.watchdog_deadline()];
+        workers.chain(rest.into_iter().flatten()).min_by_key(|(time, _)| *time)
     }
 
     fn act(&mut self, action: Action) {
@@ -128,8 +208,18 @@ impl Supervisor {
         self.actions.push(Action::Report(notice));
     }
 
+    fn index_of(&self, id: WorkerId) -> Option<usize> {
+        let is_it = |worker: &Worker| worker.state.process().is_some_and(|process| process.worker == id);
+        self.workers.iter().position(is_it)
+    }
+
+    fn index_of_pid(&self, pid: Pid) -> Option<usize> {
+        let is_it = |worker: &Worker| worker.state.process().is_some_and(|process| process.pid == pid);
+        self.workers.iter().position(is_it)
+    }
+
     fn started(&mut self, now: Time) {
-        if !matches!(self.phase, Phase::Waiting) {
+        if self.phase != Phase::Waiting {
             return;
         }
         if self.config.settings.prestart.is_some() {
@@ -142,177 +232,35 @@ impl Supervisor {
 
     fn begin(&mut self, now: Time) {
         self.phase = Phase::Running;
-        let backoff = Backoff::new(self.config.settings.backoff);
-        self.workers =
-            (0..self.config.workers).map(|slot| Worker::new(Slot(slot), backoff.clone(), now)).collect();
-    }
-
-    /// Asks for one process, if one is due. The rest stays due at once, and signals are heard in between: however long
-    /// starting takes, and however it fails, nothing else waits for it.
-    fn spawn_next(&mut self, now: Time) {
-        let due = self
-            .workers
-            .iter_mut()
-            .find(|worker| matches!(worker.state, State::Resting { until } if until <= now));
-        if let Some(worker) = due {
-            let id = self.next_worker;
-            self.next_worker = WorkerId(id.0 + 1);
-            worker.state = State::Spawning { worker: id };
-            let (slot, generation) = (worker.slot, self.generation);
-            self.act(Action::Spawn(Spawn::Worker { worker: id, slot, generation }));
+        self.availability = Availability::Never(now);
+        for slot in (0..self.wanted).map(Slot) {
+            self.add_worker(now, slot);
         }
+        self.measure_later(now);
     }
 
-    fn spawning(&self, id: WorkerId) -> Option<usize> {
-        self.workers.iter().position(|worker| worker.state == State::Spawning { worker: id })
-    }
-
-    fn spawned(&mut self, now: Time, child: Child, pid: Pid) {
-        match child {
-            Child::Prestart => self.prestart = Some(pid),
-            Child::Worker(id) => {
-                let Some(index) = self.spawning(id) else { return };
-                self.executable = true;
-                let process = Process { worker: id, pid, born: now };
-                let slot = self.workers[index].slot;
-                let awaits = self.awaits(now);
-                self.workers[index].spawned(process, awaits);
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.join(id, slot);
-                }
-                self.report(Notice::Started { worker: id, slot, pid });
+    fn demanded(&mut self, now: Time, client: ClientId, demand: Demand) {
+        let answered = match demand {
+            Demand::Reload => match self.begin_reload(now, Some(client)) {
+                Ok(()) => return,
+                Err(reason) => Err(reason.to_owned()),
+            },
+            Demand::Restart(slot) if self.phase == Phase::Running && self.current_of(slot).is_some() => {
+                return self.replace(slot, Errand::Restart(client));
             }
-        }
-    }
-
-    fn spawn_failed(&mut self, now: Time, child: Child, failure: SpawnFailure) {
-        let code = failure.kind.code();
-        self.report(Notice::SpawnFailed { child, failure: failure.clone() });
-        let id = match child {
-            Child::Prestart => {
-                let reason = format!("PRESTART could not be run: {}", failure.reason);
-                return self.end(now, Ending::CannotStart { code, reason });
+            Demand::Restart(slot) => Err(format!("there is no worker to replace in slot {slot}")),
+            Demand::Scale(scale) => self.scale(now, scale),
+            Demand::Stop => {
+                self.asked_to_stop(now, None);
+                Ok("stopping".to_owned())
             }
-            Child::Worker(id) => id,
         };
-        let Some(index) = self.spawning(id) else { return };
-        let hopeless = failure.kind != SpawnFailureKind::System && !self.executable;
-        if hopeless {
-            self.workers[index].state = State::Finished;
-            return self.end(now, Ending::CannotStart { code, reason: failure.reason });
-        }
-        self.last_end = Some(ExitStatus::Code(code));
-        self.first_failure.get_or_insert(ExitStatus::Code(code));
-        if self.config.restart == Restart::Never {
-            self.workers[index].state = State::Finished;
-            self.end_if_finished(now);
-        } else {
-            self.rest_after_failure(now, index);
-        }
+        self.act(Action::Answer { client, answer: answered.map_or_else(Answer::Failed, Answer::Done) });
     }
 
-    fn exited(&mut self, now: Time, pid: Pid, status: ExitStatus, out_of_memory: bool) {
-        let owner = self
-            .workers
-            .iter()
-            .position(|worker| worker.state.process().is_some_and(|process| process.pid == pid));
-        if let Some(index) = owner {
-            self.suspended = self.suspended.filter(|suspended| *suspended != pid);
-            self.worker_died(now, index, status, out_of_memory);
-        } else if self.prestart == Some(pid) {
-            self.prestart = None;
-            self.prestart_ended(now, status);
-        } else {
-            self.orphans += 1;
-        }
-    }
-
-    fn prestart_ended(&mut self, now: Time, status: ExitStatus) {
-        self.report(Notice::PrestartEnded(status));
-        match self.phase {
-            Phase::Preparing if status.is_success() => self.begin(now),
-            Phase::Preparing => {
-                let reason = format!("PRESTART failed: {status}");
-                self.end(now, Ending::CannotStart { code: status.code(), reason });
-            }
-            // Running does not happen: workers begin when it is gone. When we are stopping, `Reaped` goes on.
-            Phase::Draining { .. } => self.begin_stopping(now, Ending::Asked),
-            Phase::Waiting | Phase::Running | Phase::Stopping(_) | Phase::Over => {}
-        }
-    }
-
-    fn worker_died(&mut self, now: Time, index: usize, status: ExitStatus, out_of_memory: bool) {
-        let stable_after = self.config.settings.stable_after;
-        let end = End { status, out_of_memory, wished: self.wished_to_leave(index) };
-        let Some((death, verdict)) = self.workers[index].died(now, end, stable_after) else { return };
-        self.last_end = Some(status);
-        if !status.is_success() {
-            self.first_failure.get_or_insert(status);
-        }
-        self.report(Notice::Died(death));
-        match self.phase {
-            Phase::Running => self.after_death(now, index, status, verdict),
-            // Nothing waits out a delay for nobody.
-            Phase::Draining { .. } if !self.anything_runs() => self.begin_stopping(now, Ending::Asked),
-            Phase::Draining { .. } | Phase::Waiting | Phase::Preparing | Phase::Stopping(_) | Phase::Over => {
-            }
-        }
-    }
-
-    fn after_death(&mut self, now: Time, index: usize, status: ExitStatus, verdict: Verdict) {
-        let finished = match self.config.restart {
-            Restart::Always => false,
-            Restart::OnFailure => status.is_success(),
-            Restart::Never => true,
-        };
-        if finished {
-            // `died` left the slot finished.
-            return self.end_if_finished(now);
-        }
-        match verdict {
-            Verdict::Failed => self.rest_after_failure(now, index),
-            Verdict::EndedEarly => {
-                let until = now + self.workers[index].backoff.pause(&mut self.random);
-                self.workers[index].state = State::Resting { until };
-            }
-            Verdict::Clean => {
-                self.workers[index].backoff.forget();
-                self.workers[index].state = State::Resting { until: now };
-            }
-        }
-    }
-
-    fn rest_after_failure(&mut self, now: Time, index: usize) {
-        let worker = &mut self.workers[index];
-        let delay = worker.backoff.fail(&mut self.random);
-        worker.state = State::Resting { until: now + delay };
-        let (slot, failures) = (worker.slot, worker.backoff.failures());
-        if self.has_given_up() {
-            return self.end(now, Ending::GaveUp);
-        }
-        self.report(Notice::Resting { slot, delay, failures });
-    }
-
-    /// Every slot that is not finished has failed too often, and none has a worker that may yet do better.
-    fn has_given_up(&self) -> bool {
-        let limit = self.config.settings.max_failures.0;
-        let mut open = self.workers.iter().filter(|worker| worker.state != State::Finished);
-        open.all(|worker| worker.state.process().is_none() && worker.backoff.is_exhausted(limit))
-    }
-
-    fn end_if_finished(&mut self, now: Time) {
-        if self.workers.iter().all(|worker| worker.state == State::Finished) {
-            self.end(now, Ending::Finished);
-        } else if self.has_given_up() {
-            self.end(now, Ending::GaveUp);
-        }
-    }
-
-    fn become_ready(&mut self, now: Time, index: usize) {
-        let worker = &mut self.workers[index];
-        if let Some(process) = worker.become_ready(now) {
-            self.report_ready(now, index, process);
-        }
+    fn changed(&mut self, now: Time, path: PathBuf) {
+        self.report(Notice::Changed(path));
+        self.asked_to_reload(now);
     }
 
     fn deadline_reached(&mut self, now: Time) {
@@ -322,55 +270,9 @@ impl Supervisor {
             self.worker_deadline_reached(now, index);
         }
         self.cluster_deadline_reached(now);
-        if matches!(self.phase, Phase::Running) {
-            self.spawn_next(now);
+        if self.phase == Phase::Running {
+            self.unready_deadline_reached(now);
+            self.measure(now);
         }
-    }
-
-    fn signalled(&mut self, now: Time, signal: Signal) {
-        match requests::request(signal, &self.config) {
-            Request::Stop => self.asked_to_stop(now, signal),
-            Request::Quit => self.asked_to_quit(now),
-            Request::Forward(sent) => self.forward(signal, sent),
-            Request::Suspend if self.config.terminal => self.forward(signal, signal),
-            Request::Reload | Request::More | Request::Less | Request::Suspend | Request::Ignore => {
-                self.report(Notice::Ignored(signal))
-            }
-        }
-    }
-
-    fn forward(&mut self, received: Signal, sent: Signal) {
-        if let Some(pid) = self.suspended.take_if(|_| sent == Signal::CONT) {
-            self.act(Action::GiveTerminal(pid));
-            return self.act(Action::Signal { pid, signal: sent, target: Target::Group });
-        }
-        // What suspends or ends a job does so to the whole of it, as the terminal's own keys do.
-        let target = if sent == Signal::TSTP { Target::Group } else { self.config.settings.forward };
-        let pids: Vec<Pid> = self
-            .workers
-            .iter()
-            .filter_map(|worker| worker.state.process())
-            .map(|process| process.pid)
-            .collect();
-        self.report(Notice::Forwarded { received, sent, workers: pids.len() });
-        for pid in pids {
-            self.act(Action::Signal { pid, signal: sent, target });
-        }
-    }
-
-    fn suspended(&mut self, pid: Pid) {
-        let ours = self
-            .workers
-            .iter()
-            .any(|worker| worker.state.process().is_some_and(|process| process.pid == pid));
-        if !ours || !self.config.terminal {
-            return;
-        }
-        if matches!(self.phase, Phase::Stopping(_)) {
-            // What it was sent waits for as long as it is suspended.
-            return self.act(Action::Signal { pid, signal: Signal::CONT, target: Target::Group });
-        }
-        self.suspended = Some(pid);
-        self.act(Action::Suspend);
     }
 }

@@ -37,10 +37,19 @@ pub fn default(signal: Signal, column: Column) -> Request {
             Column::Single => Request::Forward(signal),
             Column::Plain | Column::Pool | Column::Cluster => Request::Stop,
         },
-        // A terminal's resize must not stop Apache; a request to reload must not end a worker that does not know it.
-        Signal::HUP | Signal::WINCH => match column {
+        Signal::HUP => match column {
+            Column::Single | Column::Plain => Request::Forward(signal),
+            Column::Pool | Column::Cluster => Request::Reload,
+        },
+        // A terminal's resize must not stop Apache.
+        Signal::WINCH => match column {
             Column::Single | Column::Plain => Request::Forward(signal),
             Column::Pool | Column::Cluster => Request::Ignore,
+        },
+        Signal::TTIN | Signal::TTOU => match column {
+            Column::Single | Column::Plain => Request::Ignore,
+            Column::Pool | Column::Cluster if signal == Signal::TTIN => Request::More,
+            Column::Pool | Column::Cluster => Request::Less,
         },
         Signal::TSTP => match column {
             Column::Single => Request::Suspend,
@@ -49,13 +58,7 @@ pub fn default(signal: Signal, column: Column) -> Request {
         // It opens Node's debugger.
         Signal::USR1 if column == Column::Cluster => Request::Ignore,
         // About our own children, pipes, timers and the terminal's other jobs: none of a worker's business.
-        Signal::CHLD
-        | Signal::PIPE
-        | Signal::ALRM
-        | Signal::URG
-        | Signal::IO
-        | Signal::TTIN
-        | Signal::TTOU => Request::Ignore,
+        Signal::CHLD | Signal::PIPE | Signal::ALRM | Signal::URG | Signal::IO => Request::Ignore,
         other => Request::Forward(other),
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::action::{Action, Notice};
+use super::action::{Action, Announcement, Notice};
 use super::time::Time;
 use super::worker::{State, Why};
 use crate::config::kinds::{ExitOnStop, Target};
@@ -51,6 +51,8 @@ pub(super) enum Ending {
     Finished,
     /// The workers cannot stay up.
     GaveUp,
+    /// Too few were ready for too long.
+    Unready,
     /// There never was a worker.
     CannotStart {
         /// Our exit code.
@@ -63,7 +65,7 @@ pub(super) enum Ending {
 /// A stop under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stop {
-    ending: Ending,
+    pub(super) ending: Ending,
     insistence: Insistence,
 }
 
@@ -102,7 +104,7 @@ impl Phase {
 }
 
 impl Supervisor {
-    pub(super) fn asked_to_stop(&mut self, now: Time, signal: Signal) {
+    pub(super) fn asked_to_stop(&mut self, now: Time, signal: Option<Signal>) {
         match self.asked_at {
             Some(asked_at) if now - asked_at < SAME_REQUEST => {}
             Some(_) => self.asked_to_quit(now),
@@ -121,7 +123,7 @@ impl Supervisor {
         self.asked_at.get_or_insert(now);
         match &self.phase {
             Phase::Waiting | Phase::Preparing | Phase::Running | Phase::Draining { .. } => {
-                self.stop_starting();
+                self.stop_starting(now);
                 self.phase = Phase::Stopping(Stop { ending: Ending::Asked, insistence: asking(Some(now)) });
                 self.insist(now);
             }
@@ -130,14 +132,14 @@ impl Supervisor {
         }
     }
 
-    fn drain(&mut self, now: Time, signal: Signal) {
+    fn drain(&mut self, now: Time, signal: Option<Signal>) {
         let delay = self.config.settings.drain_delay;
         // Nobody serves yet, or nobody should wait.
         if delay.is_zero() || !matches!(self.phase, Phase::Running) || !self.anything_runs() {
             return self.begin_stopping(now, Ending::Asked);
         }
         self.report(Notice::Draining { signal, delay });
-        self.stop_starting();
+        self.stop_starting(now);
         self.phase = Phase::Draining { until: now + delay };
     }
 
@@ -152,7 +154,7 @@ impl Supervisor {
     }
 
     pub(super) fn begin_stopping(&mut self, now: Time, ending: Ending) {
-        self.stop_starting();
+        self.stop_starting(now);
         let workers = self.workers.iter().filter(|worker| worker.state.process().is_some()).count();
         self.report(Notice::Stopping { reason: self.reason(&ending), workers });
         let kill_at = match self.config.settings.stop_timeout {
@@ -164,7 +166,7 @@ impl Supervisor {
             return self.insist(now);
         }
         for index in 0..self.workers.len() {
-            self.retire(now, index);
+            self.retire(now, index, Why::End);
         }
         if let Some(pid) = self.suspended.take() {
             // A signal waits for as long as its process is suspended.
@@ -179,7 +181,12 @@ impl Supervisor {
     }
 
     /// No slot without a process gets one any more.
-    fn stop_starting(&mut self) {
+    fn stop_starting(&mut self, now: Time) {
+        if self.phase == Phase::Running {
+            self.announce(Announcement::Stopping);
+        }
+        self.measure_at = None;
+        self.end_replacing(now);
         for worker in &mut self.workers {
             if worker.state.process().is_none() {
                 worker.state = State::Finished;
@@ -286,6 +293,7 @@ impl Supervisor {
             Ending::Finished => self.lasting_failure().map_or(0, |status| status.code()),
             // A program that could not stay up has not succeeded, whatever its last word was.
             Ending::GaveUp => workers_own.max(1),
+            Ending::Unready => exit::UNREADY,
             Ending::CannotStart { code, .. } => *code,
         }
     }
@@ -310,6 +318,12 @@ impl Supervisor {
                     .map_or_else(String::new, |status| format!("; the last ended with: {status}"));
                 format!("gave up: every worker failed {failures} times without becoming stable{last}")
             }
+            Ending::Unready => format!(
+                "unready for longer than EXIT_WHEN_UNREADY: {} of {} workers ready, {} needed",
+                self.ready_workers(),
+                self.wanted,
+                self.min_ready()
+            ),
             Ending::CannotStart { reason, .. } => reason.clone(),
         }
     }

@@ -1,15 +1,16 @@
-//! The life of the process in one slot.
+//! The life of one process in a slot.
 //!
 //! Decides what state follows which event. Refuses to know the other slots, signals sent to us, and whether we are
-//! stopping: `mod.rs` and `shutdown.rs` know that.
+//! stopping: the supervisor's other files know that.
 
 use std::time::Duration;
 
 use super::action::{Cause, Death};
 use super::backoff::Backoff;
+use super::rollout::{Errand, Limit};
 use super::time::Time;
 use crate::exit::ExitStatus;
-use crate::ids::{Pid, Slot, WorkerId};
+use crate::ids::{Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 
 /// A process that was not reaped yet.
@@ -23,7 +24,7 @@ pub struct Process {
     pub born: Time,
 }
 
-/// What is true of a slot. Only states with a process that was not reaped have one.
+/// What is true of a worker. Only states with a process that was not reaped have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// No process; the next is started then.
@@ -54,6 +55,8 @@ pub enum State {
     Settling {
         /// The process.
         process: Process,
+        /// Why, and how long at the most.
+        leave: Leave,
         /// When it is asked to leave.
         until: Time,
     },
@@ -61,8 +64,8 @@ pub enum State {
     Leaving {
         /// The process.
         process: Process,
-        /// Why.
-        why: Why,
+        /// Why, and how long at the most.
+        leave: Leave,
         /// When it is sent the stop signal at the latest; `None` is never.
         signal_at: Option<Time>,
     },
@@ -70,10 +73,8 @@ pub enum State {
     Stopping {
         /// The process.
         process: Process,
-        /// Why.
-        why: Why,
-        /// When it is killed, if the end of us all is not sooner.
-        kill_at: Option<Time>,
+        /// Why, and how long at the most.
+        leave: Leave,
     },
     /// Was killed, but not reaped yet.
     Killed {
@@ -98,15 +99,28 @@ pub enum Awaits {
     },
 }
 
-/// Why a worker was sent a signal.
+/// A worker's leaving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// Why.
+    pub why: Why,
+    /// When it is killed, if the end of us all is not sooner.
+    pub kill_at: Option<Time>,
+}
+
+/// Why a worker is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// We end.
     End,
+    /// Another took its place, or its place is no more.
+    Retired(Cause),
     /// It was not ready in time.
     NotReady,
-    /// Its channel has ended, and so it is no worker any more; since when it had been ready.
-    Mute(Option<Time>),
+    /// It was silent for too long; since when it had been ready.
+    Hung(Time),
+    /// It ends by itself: it said so, or its channel has ended; since when it had been ready.
+    Itself(Option<Time>),
 }
 
 impl State {
@@ -134,6 +148,55 @@ impl State {
             Self::Resting { .. } | Self::Spawning { .. } | Self::Finished => None,
         }
     }
+
+    /// Why it is to end, if somebody wants it to.
+    pub fn why(&self) -> Option<Why> {
+        match self {
+            Self::Settling { leave, .. } | Self::Leaving { leave, .. } | Self::Stopping { leave, .. } => {
+                Some(leave.why)
+            }
+            Self::Killed { why, .. } => Some(*why),
+            Self::Resting { .. }
+            | Self::Spawning { .. }
+            | Self::Starting { .. }
+            | Self::Ready { .. }
+            | Self::Finished => None,
+        }
+    }
+
+    /// Since when it has been ready, if it is or ends by itself.
+    pub fn ready_since(&self) -> Option<Time> {
+        match (self, self.why()) {
+            (Self::Ready { since, .. }, _) => Some(*since),
+            (_, Some(Why::Itself(since))) => since,
+            (_, Some(Why::Hung(since))) => Some(since),
+            (_, Some(Why::End | Why::Retired(_) | Why::NotReady) | None) => None,
+        }
+    }
+}
+
+/// What a worker is to its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The slot's own: when it dies, the slot gets another.
+    Current,
+    /// To be the slot's own when it is ready.
+    Replacement(Errand),
+    /// The slot's own no more; it is to leave.
+    Former {
+        /// What it makes room for, where old and new cannot live side by side.
+        then: Option<Errand>,
+    },
+}
+
+impl Role {
+    /// What it is there for, if it is an exchange.
+    pub fn errand(self) -> Option<Errand> {
+        match self {
+            Self::Replacement(errand) | Self::Former { then: Some(errand) } => Some(errand),
+            Self::Current | Self::Former { then: None } => None,
+        }
+    }
 }
 
 /// How a death bears on the slot's future.
@@ -147,23 +210,67 @@ pub enum Verdict {
     Clean,
 }
 
-/// One slot.
+/// What is known of a process beyond its state.
+#[derive(Clone, Debug, Default)]
+pub struct Vitals {
+    /// What it says of itself.
+    pub says: Option<String>,
+    /// When it last showed that it is not hung.
+    pub sign: Sign,
+    /// When it comes to a limit, and to which.
+    pub expires: Option<(Time, Limit)>,
+    /// Whether it was above the limit of memory when it was last measured.
+    pub was_above: bool,
+}
+
+/// When a worker last showed that it is not hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Then.
+    Seen(Time),
+    /// Then, and it was asked again since.
+    Asked(Time),
+}
+
+impl Sign {
+    /// When it was.
+    pub fn time(self) -> Time {
+        match self {
+            Self::Seen(time) | Self::Asked(time) => time,
+        }
+    }
+}
+
+impl Default for Sign {
+    fn default() -> Self {
+        Self::Seen(Time::default())
+    }
+}
+
+/// A worker, or the place of one.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// Which.
+    /// Where.
     pub slot: Slot,
+    /// What it is to the slot.
+    pub role: Role,
+    /// Which roll-out it belongs to.
+    pub generation: Generation,
     /// What is true of it.
     pub state: State,
-    /// Its failures.
+    /// The slot's failures.
     pub backoff: Backoff,
-    /// How often a process of it was started.
+    /// How often a process was started in the slot.
     pub starts: u64,
+    /// What is known of its process.
+    pub vitals: Vitals,
 }
 
 impl Worker {
-    /// A slot whose first process is due.
-    pub fn new(slot: Slot, backoff: Backoff, now: Time) -> Self {
-        Self { slot, state: State::Resting { until: now }, backoff, starts: 0 }
+    /// A worker whose first process is due.
+    pub fn new(slot: Slot, role: Role, generation: Generation, backoff: Backoff, now: Time) -> Self {
+        let (state, vitals) = (State::Resting { until: now }, Vitals::default());
+        Self { slot, role, generation, state, backoff, starts: 0, vitals }
     }
 
     /// When it wants to be looked at again.
@@ -174,26 +281,27 @@ impl Worker {
             State::Starting { awaits: Awaits::Word { until }, .. } => {
                 until.map(|time| (time, "a worker is not ready in time"))
             }
+            State::Ready { .. } => {
+                self.vitals.expires.map(|(time, _)| (time, "a worker has served long enough"))
+            }
             State::Settling { until, .. } => Some((until, "a worker is out of rotation")),
             State::Leaving { signal_at, .. } => signal_at.map(|time| (time, "a worker does not leave")),
-            State::Stopping { kill_at, .. } => kill_at.map(|time| (time, "a worker does not stop")),
-            State::Spawning { .. } | State::Ready { .. } | State::Killed { .. } | State::Finished => None,
+            State::Stopping { leave, .. } => leave.kill_at.map(|time| (time, "a worker does not stop")),
+            State::Spawning { .. } | State::Killed { .. } | State::Finished => None,
         }
     }
 
     /// It is running.
-    pub fn spawned(&mut self, process: Process, awaits: Awaits) {
+    pub fn spawned(&mut self, process: Process, awaits: Awaits, expires: Option<(Time, Limit)>) {
         self.starts += 1;
+        self.vitals = Vitals { sign: Sign::Seen(process.born), expires, ..Vitals::default() };
         self.state = State::Starting { process, awaits };
     }
 
     /// Makes it ready if it has lived long enough. Gives the process if this made it so.
-    pub fn become_ready(&mut self, now: Time) -> Option<Process> {
+    pub fn has_lived(&mut self, now: Time) -> Option<Process> {
         match self.state {
-            State::Starting { process, awaits: Awaits::Moment(time) } if time <= now => {
-                self.state = State::Ready { process, since: time };
-                Some(process)
-            }
+            State::Starting { awaits: Awaits::Moment(time), .. } if time <= now => self.ready_at(time),
             State::Starting { .. }
             | State::Resting { .. }
             | State::Spawning { .. }
@@ -206,82 +314,40 @@ impl Worker {
         }
     }
 
-    /// It said that it is ready. Gives the process if this made it so.
-    pub fn said_ready(&mut self, now: Time) -> Option<Process> {
-        match self.state {
-            State::Starting { process, .. } => {
-                self.state = State::Ready { process, since: now };
-                Some(process)
-            }
-            State::Resting { .. }
-            | State::Spawning { .. }
-            | State::Ready { .. }
-            | State::Settling { .. }
-            | State::Leaving { .. }
-            | State::Stopping { .. }
-            | State::Killed { .. }
-            | State::Finished => None,
-        }
-    }
-
-    /// Since when it has been ready, if it is.
-    pub fn ready_since(&self) -> Option<Time> {
-        match self.state {
-            State::Ready { since, .. } => Some(since),
-            State::Leaving { why: Why::Mute(since), .. }
-            | State::Stopping { why: Why::Mute(since), .. }
-            | State::Killed { why: Why::Mute(since), .. } => since,
-            State::Resting { .. }
-            | State::Spawning { .. }
-            | State::Starting { .. }
-            | State::Settling { .. }
-            | State::Leaving { .. }
-            | State::Stopping { .. }
-            | State::Killed { .. }
-            | State::Finished => None,
-        }
-    }
-
-    fn is_killed(&self) -> bool {
-        matches!(self.state, State::Killed { .. })
-    }
-
-    /// Why it is to end, if somebody wants it to.
-    fn why(&self) -> Option<Why> {
-        match self.state {
-            State::Settling { .. } => Some(Why::End),
-            State::Leaving { why, .. } | State::Stopping { why, .. } | State::Killed { why, .. } => Some(why),
-            State::Resting { .. }
-            | State::Spawning { .. }
-            | State::Starting { .. }
-            | State::Ready { .. }
-            | State::Finished => None,
-        }
+    /// It is ready from this moment on, if it was starting. Gives the process if this made it so.
+    pub fn ready_at(&mut self, time: Time) -> Option<Process> {
+        let State::Starting { process, .. } = self.state else { return None };
+        self.state = State::Ready { process, since: time };
+        self.vitals.sign = Sign::Seen(time);
+        Some(process)
     }
 
     /// Its process was reaped. The caller says what state follows; until then it has none.
     pub fn died(&mut self, now: Time, end: End, stable_after: Duration) -> Option<(Death, Verdict)> {
-        self.become_ready(now);
+        self.has_lived(now);
         let process = self.state.process()?;
-        let why = self.why();
+        let why = self.state.why();
+        let killed_by_us = matches!(self.state, State::Killed { .. });
         let cause = match (why, end.status) {
             (Some(Why::End), _) => Cause::Stopped,
+            (Some(Why::Retired(cause)), _) => cause,
+            (Some(Why::NotReady), _) => Cause::ReadyTimeout,
+            (Some(Why::Hung(_)), _) => Cause::Watchdog,
             // It was leaving, or had ample time to, and met our signal.
-            (Some(Why::Mute(_)), ExitStatus::Signal { .. }) if end.wished => Cause::Stopped,
-            (Some(Why::Mute(_)), ExitStatus::Signal { signal: Signal::KILL, .. }) if self.is_killed() => {
+            (Some(Why::Itself(_)), ExitStatus::Signal { .. }) if end.wished => Cause::Stopped,
+            (Some(Why::Itself(_)), ExitStatus::Signal { signal: Signal::KILL, .. }) if killed_by_us => {
                 Cause::Stopped
             }
-            (Some(Why::NotReady), _) => Cause::ReadyTimeout,
             (_, ExitStatus::Code(0)) => Cause::Exited,
             (_, ExitStatus::Signal { signal: Signal::KILL, .. }) if end.out_of_memory => Cause::Oom,
             (_, ExitStatus::Code(_) | ExitStatus::Signal { .. }) => Cause::Crashed,
         };
-        let stable = self.ready_since().is_some_and(|since| now - since >= stable_after);
+        let ready_since = self.state.ready_since();
+        let stable = ready_since.is_some_and(|since| now - since >= stable_after);
+        let at_our_wish = matches!(why, Some(Why::End | Why::Retired(_)));
         let verdict = match cause {
-            _ if stable || why == Some(Why::End) => Verdict::Clean,
-            Cause::Exited | Cause::Stopped if end.wished && self.ready_since().is_some() => {
-                Verdict::EndedEarly
-            }
+            _ if stable || at_our_wish => Verdict::Clean,
+            Cause::Exited | Cause::Stopped if end.wished && ready_since.is_some() => Verdict::EndedEarly,
             Cause::Exited
             | Cause::Stopped
             | Cause::Memory
@@ -292,12 +358,9 @@ impl Worker {
             | Cause::Oom => Verdict::Failed,
         };
         self.state = State::Finished;
-        let age = now - process.born;
-        let status = end.status;
-        Some((
-            Death { worker: process.worker, slot: self.slot, pid: process.pid, age, status, cause },
-            verdict,
-        ))
+        let (age, status) = (now - process.born, end.status);
+        let Process { worker, pid, .. } = process;
+        Some((Death { worker, slot: self.slot, pid, age, status, cause }, verdict))
     }
 }
 

@@ -23,6 +23,7 @@ const FORBIDDEN: Errno = Errno(-libc::EACCES);
 /// A socket of `LISTEN`, and where it is, if we bound it ourselves.
 struct Known {
     fd: Rc<OwnedFd>,
+    name: Option<String>,
     place: Option<address::Place>,
 }
 
@@ -49,13 +50,19 @@ impl Binder {
             .chain(addresses.iter().map(|address| Some(address.place.clone())));
         let mut binder = Self { known: Vec::new(), is_limited, longest_backlog, files: Vec::new() };
         for (listener, place) in sockets.into_iter().zip(places) {
+            let name = listener.given_name().map(str::to_owned);
             let (fd, file) = listener.into_parts();
             // Only we accept from it, or workers that expect it so.
             unblock(&fd)?;
             binder.files.extend(file);
-            binder.known.push(Known { fd: Rc::new(fd), place });
+            binder.known.push(Known { fd: Rc::new(fd), name, place });
         }
         Ok(binder)
+    }
+
+    /// The sockets of `LISTEN`, and what they were called.
+    pub fn known(&self) -> impl Iterator<Item = (Option<&str>, &Rc<OwnedFd>)> {
+        self.known.iter().map(|known| (known.name.as_deref(), &known.fd))
     }
 
     /// A socket at this place: bound, listening if connections come to it, and not blocking.

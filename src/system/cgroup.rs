@@ -1,10 +1,12 @@
-//! What the container really has: cores by affinity, cpuset and quota, and whether it ran out of memory.
+//! What the container really has: cores by affinity, cpuset and quota, memory, and whether it ran out of it.
 //!
 //! Reads files below a root that tests can make up. Knows cgroup v1 and v2, mounted as a namespace of its own or as
 //! part of the host's tree, and looks at the whole path upwards: the smallest quota counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -22,15 +24,26 @@ pub fn allowed_cores() -> Vec<usize> {
 
 /// How many cores a pool has, and why.
 pub fn cores(root: &Path, allowed: usize) -> Cores {
-    let count = allowed.clamp(1, usize::from(u16::MAX)) as u16;
-    let all = if count == 1 { "1 core".to_owned() } else { format!("{count} cores") };
-    match quota_millicores(root) {
-        Some(quota) if quota < u64::from(count) * 1000 => {
-            let why = format!("quota of {}.{:02} cores, of {count} allowed", quota / 1000, quota % 1000 / 10);
-            Cores { count: quota.div_ceil(1000).max(1) as u16, why }
-        }
-        Some(_) | None => Cores { count, why: format!("{all} allowed") },
-    }
+    Cgroups::find(root).cores(allowed)
+}
+
+/// The container's memory limit, or else what the machine has, in bytes.
+pub fn memory(root: &Path) -> u64 {
+    Cgroups::find(root).memory_limit().into_iter().chain(installed_memory(root)).min().unwrap_or(u64::MAX)
+}
+
+/// `MemTotal:       16384 kB` (`proc_meminfo(5)`).
+fn installed_memory(root: &Path) -> Option<u64> {
+    let lines = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let total = lines.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(total.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
+/// The groups that we are part of, by what they limit. They are looked for once: nobody moves a container's init.
+#[derive(Default)]
+pub struct Cgroups {
+    cpu: Vec<Group>,
+    memory: Vec<Group>,
 }
 
 /// A hierarchy of which we are a part.
@@ -42,18 +55,122 @@ struct Group {
     is_v2: bool,
 }
 
+impl Cgroups {
+    /// Looks for them.
+    pub fn find(root: &Path) -> Self {
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        let (membership, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
+        let groups = |controller| groups(root, &membership, &mounts, controller);
+        Self { cpu: groups("cpu"), memory: groups("memory") }
+    }
+
+    /// How many cores a pool has, and why.
+    pub fn cores(&self, allowed: usize) -> Cores {
+        let count = allowed.clamp(1, usize::from(u16::MAX)) as u16;
+        let all = if count == 1 { "1 core".to_owned() } else { format!("{count} cores") };
+        // The smallest quota on the way up, in thousandths of a core.
+        match self.cpu.iter().flat_map(|group| group.path().filter_map(|path| group.quota(path))).min() {
+            Some(quota) if quota < u64::from(count) * 1000 => {
+                let why =
+                    format!("quota of {}.{:02} cores, of {count} allowed", quota / 1000, quota % 1000 / 10);
+                Cores { count: quota.div_ceil(1000).max(1) as u16, why }
+            }
+            Some(_) | None => Cores { count, why: format!("{all} allowed") },
+        }
+    }
+
+    /// The smallest limit of memory on the way up, in bytes.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let limits = |group: &Group| {
+            let name = if group.is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
+            // Without a limit v2 says `max`, which is no number, and v1 one beyond every machine.
+            group.path().filter_map(|path| number(&path.join(name))).filter(|limit| *limit < 1 << 62).min()
+        };
+        self.memory.iter().filter_map(limits).min()
+    }
+
+    /// What our group has in memory, in bytes, but for the files that the kernel drops first when it needs room: what Docker and
+    /// Kubernetes show.
+    pub fn memory_used(&self) -> Option<u64> {
+        let used = |group: &Group| {
+            let (name, droppable) = if group.is_v2 {
+                ("memory.current", "inactive_file")
+            } else {
+                ("memory.usage_in_bytes", "total_inactive_file")
+            };
+            let used: u64 = number(&group.own.join(name))?;
+            Some(used.saturating_sub(line_of(&group.own.join("memory.stat"), droppable).unwrap_or(0)))
+        };
+        self.memory.iter().find_map(used)
+    }
+
+    /// How many processes of our group the kernel killed for want of memory.
+    pub fn oom_kills(&self) -> Option<u64> {
+        let kills = |group: &Group| {
+            let name = if group.is_v2 { "memory.events" } else { "memory.oom_control" };
+            line_of(&group.own.join(name), "oom_kill")
+        };
+        // One hierarchy may be mounted twice, and only one of them has the controller.
+        self.memory.iter().filter_map(kills).max()
+    }
+
+    /// How long we were kept from running by the quota that did so most.
+    pub fn throttled(&self) -> Option<Duration> {
+        let throttled = |group: &Group, path: &Path| {
+            let stat = path.join("cpu.stat");
+            if group.is_v2 {
+                line_of(&stat, "throttled_usec").map(Duration::from_micros)
+            } else {
+                line_of(&stat, "throttled_time").map(Duration::from_nanos)
+            }
+        };
+        self.cpu.iter().flat_map(|group| group.path().filter_map(|path| throttled(group, path))).max()
+    }
+
+    /// Whether the kernel kills all of a group when it runs out of memory.
+    pub fn dies_together(&self) -> bool {
+        let together = |path: &Path| number(&path.join("memory.oom.group")) == Some(1);
+        self.memory.iter().any(|group| group.path().any(together))
+    }
+}
+
 impl Group {
     /// Our directory first, then upwards to the mount.
     fn path(&self) -> impl Iterator<Item = &Path> {
         self.own.ancestors().take_while(|directory| directory.starts_with(&self.mount))
     }
+
+    /// In thousandths of a core.
+    fn quota(&self, directory: &Path) -> Option<u64> {
+        let (quota, period): (i64, i64) = if self.is_v2 {
+            let line = fs::read_to_string(directory.join("cpu.max")).ok()?;
+            let (quota, period) = line.trim().split_once(' ')?;
+            (quota.parse().ok()?, period.parse().ok()?)
+        } else {
+            (number(&directory.join("cpu.cfs_quota_us"))?, number(&directory.join("cpu.cfs_period_us"))?)
+        };
+        // "max" in v2 is no number, and v1 says -1.
+        if quota <= 0 || period <= 0 {
+            None
+        } else {
+            Some((quota as u64).saturating_mul(1000).div_ceil(period as u64))
+        }
+    }
+}
+
+/// A file that is one number.
+fn number<N: FromStr>(path: &Path) -> Option<N> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The number of the line `NAME NUMBER` (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst).
+fn line_of(path: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// The hierarchies that have the controller: at most one of v1, and the one of v2.
-fn groups(root: &Path, controller: &str) -> Vec<Group> {
-    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let membership = read("proc/self/cgroup");
-    let mounts = read("proc/self/mountinfo");
+fn groups(root: &Path, membership: &str, mounts: &str, controller: &str) -> Vec<Group> {
     let mut groups = Vec::new();
     for line in membership.lines() {
         // hierarchy-ID:controller-list:path (cgroups(7)); v2 has an empty list.
@@ -93,86 +210,25 @@ fn group(root: &Path, path: &str, top: &str, point: &str, is_v2: bool) -> Group 
     Group { mount, own, is_v2 }
 }
 
-/// The smallest quota on the way up, in thousandths of a core.
-fn quota_millicores(root: &Path) -> Option<u64> {
-    let groups = groups(root, "cpu");
-    groups
-        .iter()
-        .flat_map(|group| group.path().filter_map(|directory| quota_of(directory, group.is_v2)))
-        .min()
-}
-
-fn quota_of(directory: &Path, is_v2: bool) -> Option<u64> {
-    let number = |name: &str| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<i64>().ok();
-    let (quota, period) = if is_v2 {
-        let line = fs::read_to_string(directory.join("cpu.max")).ok()?;
-        let (quota, period) = line.trim().split_once(' ')?;
-        (quota.parse().ok()?, period.parse().ok()?)
-    } else {
-        (number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?)
-    };
-    // "max" in v2 is no number, and v1 says -1.
-    if quota <= 0 || period <= 0 {
-        None
-    } else {
-        Some((quota as u64).saturating_mul(1000).div_ceil(period as u64))
-    }
-}
-
-/// The container's memory limit, or else what the machine has, in bytes.
-pub fn memory(root: &Path) -> u64 {
-    let limits = groups(root, "memory");
-    let limits = limits.iter().flat_map(|group| {
-        let name = if group.is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
-        group
-            .path()
-            .filter_map(move |directory| fs::read_to_string(directory.join(name)).ok()?.trim().parse().ok())
-    });
-    // Without a limit v1 says a number beyond every machine, and v2 `max`, which is none.
-    limits.chain(installed_memory(root)).min().unwrap_or(u64::MAX)
-}
-
-/// `MemTotal:       16384 kB` (`proc_meminfo(5)`).
-fn installed_memory(root: &Path) -> Option<u64> {
-    let lines = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let total = lines.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(total.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
-}
-
 /// Tells whether the kernel killed for want of memory.
 #[derive(Default)]
 pub struct OutOfMemory {
-    files: Vec<PathBuf>,
     /// As many of the kernel's kills have a death that was explained by them.
     explained: u64,
 }
 
 impl OutOfMemory {
     /// Remembers how often it had happened before us.
-    pub fn watch(root: &Path) -> Self {
-        let file =
-            |group: Group| group.own.join(if group.is_v2 { "memory.events" } else { "memory.oom_control" });
-        let mut watch = Self { files: groups(root, "memory").into_iter().map(file).collect(), explained: 0 };
-        watch.explained = watch.count();
-        watch
+    pub fn watch(groups: &Cgroups) -> Self {
+        Self { explained: groups.oom_kills().unwrap_or(0) }
     }
 
     /// Whether there is a kill that can explain one more death. Workers that run out of memory together are often found
     /// dead together: each has a kill of its own.
-    pub fn happened(&mut self) -> bool {
-        let happened = self.count() > self.explained;
+    pub fn happened(&mut self, groups: &Cgroups) -> bool {
+        let happened = groups.oom_kills().is_some_and(|kills| kills > self.explained);
         self.explained += u64::from(happened);
         happened
-    }
-
-    /// Both files have a line `oom_kill N` (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst).
-    fn count(&self) -> u64 {
-        let lines = |file: &PathBuf| fs::read_to_string(file).unwrap_or_default();
-        let kills = |text: String| {
-            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
-        };
-        // One hierarchy may be mounted twice, and only one of them has the controller.
-        self.files.iter().filter_map(|file| kills(lines(file))).max().unwrap_or(0)
     }
 }
 
@@ -269,12 +325,13 @@ mod tests {
             ("sys/fs/cgroup/memory.events", "low 0\noom 1\noom_kill 1\n"),
         ];
         let root = root(&files);
-        let mut watch = OutOfMemory::watch(root.path());
-        assert!(!watch.happened());
+        let groups = Cgroups::find(root.path());
+        let mut watch = OutOfMemory::watch(&groups);
+        assert!(!watch.happened(&groups));
         fs::write(root.path().join("sys/fs/cgroup/memory.events"), "oom 2\noom_kill 3\noom_group_kill 0\n")
             .unwrap();
-        assert!(watch.happened());
-        assert!(watch.happened(), "two were killed before the first was found");
-        assert!(!watch.happened());
+        assert!(watch.happened(&groups));
+        assert!(watch.happened(&groups), "two were killed before the first was found");
+        assert!(!watch.happened(&groups));
     }
 }

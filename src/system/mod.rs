@@ -13,11 +13,16 @@ mod perform;
 mod prepare;
 mod primary;
 mod process;
+mod queue;
+pub mod readings;
 pub mod signals;
+mod slots;
 mod socket;
+mod steer;
 pub mod terminal;
 mod user;
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -26,21 +31,23 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::ids::Pid;
 use crate::observe::log;
 use crate::signal::Signal;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::{Action, Spawn};
-use crate::supervisor::event::{Child, Event};
-use cgroup::OutOfMemory;
+use crate::supervisor::event::{Child, Event, Measurements};
+use cgroup::{Cgroups, OutOfMemory};
 use clock::Clock;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::{Primary, Source};
 use process::Wait;
+use queue::Depths;
 use signals::Signals;
 use socket::Listener;
 
@@ -56,6 +63,7 @@ pub struct System {
     signals: Signals,
     poll: Poll,
     clock: Clock,
+    groups: OnceCell<Cgroups>,
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
@@ -83,6 +91,7 @@ impl System {
             primary,
             signals,
             poll,
+            groups: OnceCell::new(),
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
@@ -99,7 +108,10 @@ impl System {
         self.turn(Event::Started);
         self.meet_deadline();
         // After the first worker: to find these files takes as long as to start one.
-        self.out_of_memory = OutOfMemory::watch(Path::new("/"));
+        self.out_of_memory = OutOfMemory::watch(self.groups());
+        if self.groups().dies_together() {
+            info!("memory.oom.group is set: when memory runs out, the kernel kills the whole container");
+        }
         let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
@@ -113,6 +125,20 @@ impl System {
             self.hear_workers(&events);
             self.meet_deadline();
         }
+    }
+
+    /// Connections that wait to be accepted, by the name of the listener or its address.
+    pub fn queue_depths(&self) -> Vec<(String, u32)> {
+        let mut depths = Depths::new();
+        self.performer.sockets.add_depths(&mut depths);
+        if let Some(primary) = &self.primary {
+            primary.add_depths(&mut depths);
+        }
+        depths.into_iter().collect()
+    }
+
+    fn groups(&self) -> &Cgroups {
+        self.groups.get_or_init(find_groups)
     }
 
     fn meet_deadline(&mut self) {
@@ -162,7 +188,12 @@ impl System {
                     let killed = status.code() == 128 + Signal::KILL.number() as u8;
                     trace!(pid = pid.raw(), status = %status, "reaped");
                     self.hear_last_words(pid);
-                    Event::Exited { pid, status, out_of_memory: killed && self.out_of_memory.happened() }
+                    let groups = self.groups.get_or_init(find_groups);
+                    Event::Exited {
+                        pid,
+                        status,
+                        out_of_memory: killed && self.out_of_memory.happened(groups),
+                    }
                 }
                 Wait::Suspended(pid) => {
                     self.reap = true;
@@ -189,7 +220,7 @@ impl System {
     }
 
     /// What a worker said before it died counts, and comes before its death.
-    fn hear_last_words(&mut self, pid: crate::ids::Pid) {
+    fn hear_last_words(&mut self, pid: Pid) {
         let mut inputs = Vec::new();
         if let Some(primary) = &mut self.primary {
             primary.reaped(pid, &mut inputs);
@@ -217,6 +248,14 @@ impl System {
         }
     }
 
+    fn measure(&self, pids: &[Pid]) -> Measurements {
+        Measurements {
+            cores: self.groups().cores(cgroup::allowed_cores().len()).count,
+            memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
+            queues: self.performer.sockets.queues(),
+        }
+    }
+
     fn spawn(&mut self, spawn: Spawn) -> Event {
         let (event, channel) = self.performer.spawn(spawn);
         if let (Event::Spawned { child: Child::Worker(worker), pid }, Some(channel), Some(primary)) =
@@ -239,7 +278,10 @@ impl System {
             }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
-            Action::Answer { .. } | Action::Measure(_) | Action::Announce(_) => {}
+            Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
+            Action::Steer(slots) => self.performer.sockets.steer(&slots),
+            Action::KeepSlots(count) => self.performer.sockets.keep(count),
+            Action::Answer { .. } | Action::Announce(_) => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),
@@ -250,6 +292,10 @@ impl System {
             }
         }
     }
+}
+
+fn find_groups() -> Cgroups {
+    Cgroups::find(Path::new("/"))
 }
 
 /// Pools that start together do not fail together: the jitter differs from one to the next.

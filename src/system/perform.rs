@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::channel::Channel;
 use super::child::{Blueprint, Traits};
 use super::process::Spawner;
-use super::socket::Listener;
+use super::slots::Slots;
 use super::{descendants, descriptors, process, terminal};
 use crate::config::kinds::Target;
 use crate::config::value::Switch;
@@ -21,7 +21,7 @@ use crate::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
 /// Where programs are looked for when PATH is not set.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All that it takes to start processes: prepared once, and the sockets.
+/// All that it takes to start processes: prepared once, and the sockets that they inherit.
 pub struct Performer {
     program: OsString,
     candidates: Vec<CString>,
@@ -33,8 +33,8 @@ pub struct Performer {
     worker_traits: Traits,
     /// The cores that workers are pinned to; empty for none.
     cores: Vec<usize>,
-    /// The sockets of each slot; one set for all slots when they share. Alive until we leave.
-    sockets: Vec<Vec<Listener>>,
+    /// What workers inherit.
+    pub sockets: Slots,
     spawner: Spawner,
     /// Whether workers have a channel to us, at the first descriptor.
     with_channel: bool,
@@ -42,12 +42,7 @@ pub struct Performer {
 
 impl Performer {
     /// Prepares. The sockets' numbers lie above those at which a child puts them.
-    pub fn new(
-        config: &Config,
-        worker_traits: Traits,
-        allowed_cores: Vec<usize>,
-        sockets: Vec<Vec<Listener>>,
-    ) -> Self {
+    pub fn new(config: &Config, worker_traits: Traits, allowed_cores: Vec<usize>, sockets: Slots) -> Self {
         let program = config.command[0].clone();
         let environment =
             config.environment.iter().filter_map(|(name, value)| variable(name, value.as_bytes())).collect();
@@ -83,6 +78,10 @@ impl Performer {
         let blueprint = match spawn {
             Spawn::Prestart => self.prestart(),
             Spawn::Worker { worker, slot, generation } => {
+                if let Err(reason) = self.sockets.make(slot) {
+                    let failure = SpawnFailure { kind: SpawnFailureKind::System, reason };
+                    return (Event::SpawnFailed { child, failure }, None);
+                }
                 self.worker(worker, slot, generation, theirs.as_ref())
             }
         };
@@ -125,8 +124,7 @@ impl Performer {
         generation: Generation,
         channel: Option<&OwnedFd>,
     ) -> Blueprint {
-        let index = usize::from(slot.0);
-        let sockets = self.sockets.get(index).or(self.sockets.first()).map(Vec::as_slice).unwrap_or_default();
+        let sockets = self.sockets.of(slot);
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: String| {
             environment.retain(|entry| !entry.as_bytes().starts_with(format!("{name}=").as_bytes()));
@@ -161,7 +159,7 @@ impl Performer {
                 .map(|listener| listener.fd.as_raw_fd())
                 .chain(channel.map(AsRawFd::as_raw_fd))
                 .collect(),
-            core: self.cores.get(index % self.cores.len().max(1)).copied(),
+            core: self.cores.get(usize::from(slot.0) % self.cores.len().max(1)).copied(),
             traits: self.worker_traits.clone(),
         }
     }

@@ -1,18 +1,16 @@
 //! What has to be had before anything runs: descriptors, users, limits, sockets. Each may fail, and says why.
 
 use std::io;
-use std::os::fd::RawFd;
 
 use mio::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::warn;
 
 use super::bind::Binder;
 use super::child::{FileLimits, Traits};
 use super::primary::Primary;
-use super::socket::{self, Listener, Manner};
+use super::slots::Slots;
+use super::socket::{self, Listener};
 use super::{descriptors, user};
-use crate::config::address::Address;
 use crate::config::kinds::FileLimit;
 use crate::config::{Config, Mode};
 use crate::exit;
@@ -78,80 +76,26 @@ fn no_descriptor(error: io::Error) -> StartError {
     ))
 }
 
-/// The sockets of each slot: one set for all, or in `reuseport` a set for each.
-pub fn bind(config: &Config, passed: Vec<Listener>) -> Result<Vec<Vec<Listener>>, StartError> {
-    let reuseport = match config.mode {
-        Mode::Cluster | Mode::Inherit => false,
-        Mode::Reuseport => true,
-        Mode::Ports | Mode::Plain => return Ok(Vec::new()),
-    };
-    let addresses = config.settings.listen.as_ref().map(|listen| listen.0.as_slice()).unwrap_or_default();
-    let mut backlog = config.settings.backlog.0;
-    if let Some(longest) = socket::longest_backlog().filter(|longest| *longest < backlog) {
-        warn!(backlog, somaxconn = longest, "BACKLOG is cut to net.core.somaxconn");
-        backlog = longest;
-    }
-    let manner = Manner { backlog, reuseport };
-    let mut first = passed;
-    for address in addresses {
-        first.push(socket::listen(address, addresses, manner).map_err(StartError::system)?);
-    }
-    let mut sockets = vec![first];
-    if reuseport {
-        let alone = sockets[0].iter().filter(|listener| !listener.multiplies).count();
-        if alone > 0 {
-            warn!(
-                sockets = alone,
-                "UNIX sockets and those passed to us cannot be one per slot; workers share them"
-            );
-        }
-        for _ in 1..config.workers {
-            let own = another_set(&sockets[0], config, addresses, manner)?;
-            sockets.push(own);
-        }
-    }
-    // A child puts its sockets at the first numbers, one after the other; none may overwrite the next.
-    let above = descriptors::FIRST + sockets[0].len() as RawFd;
-    for listener in sockets.iter_mut().flatten() {
-        descriptors::lift(&mut listener.fd, above).map_err(no_descriptor)?;
-    }
-    Ok(sockets)
-}
-
-fn another_set(
-    first: &[Listener],
-    config: &Config,
-    addresses: &[Address],
-    manner: Manner,
-) -> Result<Vec<Listener>, StartError> {
-    let mut set = Vec::new();
-    for (index, listener) in first.iter().enumerate() {
-        set.push(if listener.multiplies {
-            socket::listen(&addresses[index - config.activation.len()], addresses, manner)
-                .map_err(StartError::system)?
-        } else {
-            let fd = listener.fd.try_clone().map_err(no_descriptor)?;
-            Listener::passed(fd, listener.name.clone())
-        });
-    }
-    Ok(set)
+/// The sockets of all slots.
+pub fn bind(config: &Config, passed: Vec<Listener>) -> Result<Slots, StartError> {
+    Slots::bind(config, passed).map_err(StartError::system)
 }
 
 /// In mode `cluster` the sockets are the primary's, and workers inherit none.
 pub fn primary(
     config: &Config,
     traits: &Traits,
-    sockets: Vec<Vec<Listener>>,
+    sockets: Slots,
     poll: &Poll,
-) -> Result<(Option<Primary>, Vec<Vec<Listener>>), StartError> {
-    if config.mode != Mode::Cluster {
-        return Ok((None, sockets));
-    }
+) -> Result<(Option<Primary>, Slots), StartError> {
+    let known = match sockets {
+        Slots::Shared(set) if config.mode == Mode::Cluster => set,
+        Slots::Shared(_) | Slots::Each(_) => return Ok((None, sockets)),
+    };
     let addresses = config.settings.listen.as_ref().map(|listen| listen.0.as_slice()).unwrap_or_default();
     let registry = poll.registry().try_clone().map_err(no_descriptor)?;
     let is_limited = traits.identity.as_ref().is_some_and(|identity| identity.uid != 0);
     let longest = socket::longest_backlog().unwrap_or(u32::MAX);
-    let known = sockets.into_iter().flatten().collect();
     let binder = Binder::new(known, addresses, is_limited, longest).map_err(no_descriptor)?;
-    Ok((Some(Primary::new(registry, binder)), Vec::new()))
+    Ok((Some(Primary::new(registry, binder)), Slots::Shared(Vec::new())))
 }

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::bind::Binder;
 use super::channel::{Buffers, Channel, Incoming};
+use super::queue::{self, Depths};
 use crate::cluster::balancer::{Choice, Rest};
 use crate::cluster::listener::{Errno as NodeErrno, Place};
 use crate::cluster::message::SockName;
@@ -205,6 +206,17 @@ impl Primary {
             }
             // The supervisor's own.
             Effect::Listening(_) | Effect::SaidReady(_) => {}
+        }
+    }
+
+    /// Connections that wait at our listeners. What several listen on is one queue.
+    pub fn add_depths(&self, depths: &mut Depths) {
+        let mut seen = BTreeSet::new();
+        let asked = self.listeners.values().map(|watched| (None, &watched.fd));
+        for (name, fd) in self.binder.known().chain(asked) {
+            if seen.insert(fd.as_raw_fd()) {
+                queue::add(depths, name, fd);
+            }
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Manner {
     pub reuseport: bool,
 }
 
+/// What a socket without a name is called (`sd_listen_fds(3)`).
+const NO_NAME: &str = "unknown";
+
 /// A socket of ours.
 #[derive(Debug)]
 pub struct Listener {
@@ -46,6 +49,11 @@ impl Listener {
     /// The descriptor, and the file that is removed in the end.
     pub fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
         (self.fd, self.file)
+    }
+
+    /// The name that it was given, if it was given one.
+    pub fn given_name(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| *name != NO_NAME)
     }
 
     /// A socket that was passed to us.
@@ -82,40 +90,59 @@ pub fn longest_backlog() -> Option<u32> {
 /// Binds one address. `all` are the addresses of this run: an IPv6 wildcard leaves IPv4 alone when IPv4 has an entry of its
 /// own. The error names the address.
 pub fn listen(address: &Address, all: &[Address], manner: Manner) -> Result<Listener, String> {
-    let name = address.name.clone().unwrap_or_else(|| "unknown".to_owned());
-    let fail =
-        |error: io::Error| format!("cannot listen on {}: {}", address.place, explain(&error, &address.place));
-    let dual_stack = !all.iter().any(|other| other.place.is_ipv4_wildcard_beside(&address.place));
-    let Manner { backlog, reuseport } = manner;
-    let internet = |kind: SockType, addr: SocketAddr| {
+    let name = address.name.clone().unwrap_or_else(|| NO_NAME.to_owned());
+    let bound = match &address.place {
+        Place::AnyTcp(_) | Place::Tcp(_) | Place::AnyUdp(_) | Place::Udp(_) => {
+            bind_place(&address.place, all, manner, bind_internet).map(|fd| (fd, None))
+        }
+        Place::Abstract(name) => UnixAddr::new_abstract(name.as_bytes())
+            .map_err(io::Error::from)
+            .and_then(|unix| bind_unix(&unix, manner.backlog))
+            .map(|fd| (fd, None)),
+        Place::Path { path, mode } => {
+            bind_path(path, *mode, manner.backlog).map(|(fd, file)| (fd, Some(file)))
+        }
+    };
+    let (fd, file) = bound.map_err(|error| {
+        format!("cannot listen on {}: {}", address.place, explain(&error, &address.place))
+    })?;
+    let multiplies = manner.reuseport && !matches!(address.place, Place::Path { .. } | Place::Abstract(_));
+    Ok(Listener { fd, name, multiplies, file })
+}
+
+/// Whether nobody has an address of the internet. With `SO_REUSEPORT` whoever has it as well would not be noticed.
+pub fn is_free(address: &Address, all: &[Address]) -> bool {
+    let manner = Manner { backlog: 0, reuseport: false };
+    let bound = bind_place(&address.place, all, manner, bind_only);
+    bound.map_err(|error| error.raw_os_error()).err() != Some(Some(libc::EADDRINUSE))
+}
+
+/// Binds a place of the internet.
+fn bind_place(
+    place: &Place,
+    all: &[Address],
+    Manner { backlog, reuseport }: Manner,
+    bind: impl Fn(Internet) -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    let dual_stack = !all.iter().any(|other| other.place.is_ipv4_wildcard_beside(place));
+    let at = |kind: SockType, addr: SocketAddr| {
         // Connections of the run before, in TIME_WAIT, do not keep us from the address.
         let reuseaddr = kind == SockType::Stream;
-        bind_internet(Internet { kind, addr, dual_stack, backlog, reuseport, reuseaddr })
+        bind(Internet { kind, addr, dual_stack, backlog, reuseport, reuseaddr })
     };
     let any = |kind: SockType, port: u16| {
-        internet(kind, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.raw_os_error() {
-            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
-                internet(kind, (Ipv4Addr::UNSPECIFIED, port).into())
-            }
+        at(kind, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => at(kind, (Ipv4Addr::UNSPECIFIED, port).into()),
             Some(_) | None => Err(error),
         })
     };
-    let (fd, file) = match &address.place {
-        Place::AnyTcp(port) => (any(SockType::Stream, *port).map_err(fail)?, None),
-        Place::AnyUdp(port) => (any(SockType::Datagram, *port).map_err(fail)?, None),
-        Place::Tcp(addr) => (internet(SockType::Stream, *addr).map_err(fail)?, None),
-        Place::Udp(addr) => (internet(SockType::Datagram, *addr).map_err(fail)?, None),
-        Place::Abstract(name) => {
-            let unix = UnixAddr::new_abstract(name.as_bytes()).map_err(io::Error::from).map_err(fail)?;
-            (bind_unix(&unix, manner.backlog).map_err(fail)?, None)
-        }
-        Place::Path { path, mode } => {
-            let (fd, file) = bind_path(path, *mode, manner.backlog).map_err(fail)?;
-            (fd, Some(file))
-        }
-    };
-    let multiplies = manner.reuseport && !matches!(address.place, Place::Path { .. } | Place::Abstract(_));
-    Ok(Listener { fd, name, multiplies, file })
+    match place {
+        Place::AnyTcp(port) => any(SockType::Stream, *port),
+        Place::AnyUdp(port) => any(SockType::Datagram, *port),
+        Place::Tcp(addr) => at(SockType::Stream, *addr),
+        Place::Udp(addr) => at(SockType::Datagram, *addr),
+        Place::Path { .. } | Place::Abstract(_) => Err(Errno::EAFNOSUPPORT.into()),
+    }
 }
 
 fn explain(error: &io::Error, place: &Place) -> String {
@@ -154,7 +181,15 @@ pub struct Internet {
 
 /// Makes, binds, and if it is TCP's, listens.
 pub fn bind_internet(wanted: Internet) -> io::Result<OwnedFd> {
-    let Internet { kind, addr, dual_stack, backlog, reuseport, reuseaddr } = wanted;
+    let fd = bind_only(wanted)?;
+    if wanted.kind == SockType::Stream {
+        start_listening(&fd, wanted.backlog)?;
+    }
+    Ok(fd)
+}
+
+fn bind_only(wanted: Internet) -> io::Result<OwnedFd> {
+    let Internet { kind, addr, dual_stack, reuseport, reuseaddr, .. } = wanted;
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
     if reuseaddr {
@@ -167,9 +202,6 @@ pub fn bind_internet(wanted: Internet) -> io::Result<OwnedFd> {
         setsockopt(&fd, Ipv6V6Only, &!dual_stack)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    if kind == SockType::Stream {
-        start_listening(&fd, backlog)?;
-    }
     Ok(fd)
 }
 

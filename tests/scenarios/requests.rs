@@ -16,6 +16,9 @@ fn row(name: &str) -> String {
             Request::Quit => "quit".to_owned(),
             Request::Forward(sent) if sent == signal => "forward".to_owned(),
             Request::Forward(sent) => sent.to_string(),
+            Request::Reload => "reload".to_owned(),
+            Request::More => "more".to_owned(),
+            Request::Less => "less".to_owned(),
             Request::Ignore => "ignore".to_owned(),
             Request::Suspend => "suspend".to_owned(),
         })
@@ -27,10 +30,13 @@ fn the_table_is_the_contracts() {
     for (names, expected) in [
         ("TERM INT", "stop stop stop"),
         ("QUIT", "forward stop stop"),
-        ("HUP WINCH", "forward forward ignore"),
+        ("HUP", "forward forward reload"),
+        ("WINCH", "forward forward ignore"),
         ("TSTP", "suspend ignore ignore"),
         ("USR1 USR2 CONT RTMIN RTMIN+3 RTMAX", "forward forward forward"),
-        ("CHLD PIPE ALRM URG IO TTIN TTOU", "ignore ignore ignore"),
+        ("TTIN", "ignore ignore more"),
+        ("TTOU", "ignore ignore less"),
+        ("CHLD PIPE ALRM URG IO", "ignore ignore ignore"),
     ] {
         for name in names.split(' ') {
             assert_eq!(row(name), expected, "{name}");

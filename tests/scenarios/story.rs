@@ -9,11 +9,14 @@ use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
 use allcores::config::{Config, Cores, Mode, Surroundings};
 use allcores::exit::ExitStatus;
-use allcores::ids::{ListenerId, Pid, WorkerId};
+use allcores::ids::{ClientId, ListenerId, Pid, Slot, WorkerId};
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
 use allcores::supervisor::action::{Action, Notice, Spawn};
-use allcores::supervisor::event::{Child, Event, SpawnFailure, SpawnFailureKind};
+use allcores::supervisor::event::{
+    Child, Demand, Event, Measurements, Notification, SpawnFailure, SpawnFailureKind,
+};
+use allcores::supervisor::status::Status;
 use allcores::supervisor::time::Time;
 
 use crate::primary;
@@ -45,7 +48,15 @@ pub fn config(flags: &[(&'static str, &str)]) -> Config {
 impl Story {
     /// A story that has not begun.
     pub fn new(flags: &[(&'static str, &str)]) -> Self {
-        let config = config(flags);
+        Self::of(config(flags))
+    }
+
+    /// A story that has not begun, below a supervisor that wants to be told.
+    pub fn below(flags: &[(&'static str, &str)], socket: &str) -> Self {
+        Self::of(Config { notify_socket: Some(socket.into()), ..config(flags) })
+    }
+
+    fn of(config: Config) -> Self {
         let is_cluster = config.mode == Mode::Cluster;
         let supervisor = Supervisor::new(config, 1);
         let (now, alive, channels) = (Time::default(), BTreeSet::new(), BTreeMap::new());
@@ -150,6 +161,43 @@ impl Story {
         self.happens(&format!("{pid} is suspended"), Event::Suspended { pid: Pid::new(pid).unwrap() });
     }
 
+    /// Somebody asks for something.
+    pub fn demands(&mut self, client: u64, demand: Demand) {
+        self.happens(&format!("client {client} asks"), Event::Demanded { client: ClientId(client), demand });
+        self.run_to(self.now);
+    }
+
+    /// A process says something to the notification socket; who is above it, nearest first.
+    pub fn notifies(&mut self, lineage: &[i32], words: Vec<Notification>) {
+        let lineage: Vec<_> = lineage.iter().filter_map(|pid| Pid::new(*pid)).collect();
+        self.happens(&format!("{} notifies", lineage[0]), Event::Notified { lineage, words });
+        self.run_to(self.now);
+    }
+
+    /// What was to be read was read.
+    pub fn is_measured(&mut self, cores: u16, memory: &[(i32, u64)]) {
+        let memory = memory.iter().filter_map(|(pid, bytes)| Some((Pid::new(*pid)?, *bytes))).collect();
+        self.happens("measured", Event::Measured(Measurements { cores, memory, queues: Vec::new() }));
+        self.run_to(self.now);
+    }
+
+    /// So many connections wait in each slot's queue.
+    pub fn queues_are(&mut self, depths: &[u32]) {
+        let queues = (0..).map(Slot).zip(depths.iter().copied()).collect();
+        self.happens("measured", Event::Measured(Measurements { cores: 2, memory: Vec::new(), queues }));
+        self.run_to(self.now);
+    }
+
+    /// What was told so far.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    /// The picture of this moment.
+    pub fn status(&self) -> Status {
+        self.supervisor.status(self.now)
+    }
+
     /// From now on nothing can be started.
     pub fn cannot_start(&mut self, kind: SpawnFailureKind) {
         self.failure = Some(kind);
@@ -186,6 +234,8 @@ impl Story {
                 | Action::Report(_)
                 | Action::Answer { .. }
                 | Action::Measure(_)
+                | Action::Steer(_)
+                | Action::KeepSlots(_)
                 | Action::Announce(_)
                 | Action::Exit(_) => {}
             }
@@ -243,8 +293,14 @@ fn line(action: &Action) -> Option<String> {
         Action::Cluster(effect) => primary::told(effect),
         Action::GiveTerminal(pid) => format!("terminal to {pid}"),
         Action::Suspend => "suspend ourselves".to_owned(),
-        Action::Answer { client, answer } => format!("answer to {}: {answer:?}", client.0),
-        Action::Measure(pids) => format!("measure {pids:?}"),
+        Action::Answer { client, answer } => format!("to client {}: {answer:?}", client.0),
+        Action::Measure(pids) => {
+            format!("measure {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Action::Steer(slots) => {
+            format!("steer to {}", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Action::KeepSlots(count) => format!("keep {count} slots"),
         Action::Announce(announcement) => format!("announce {announcement:?}"),
         Action::Exit(exit) => format!("exit {}: {}", exit.code, exit.reason),
         Action::Report(notice) => return told(notice),
@@ -265,11 +321,29 @@ fn told(notice: &Notice) -> Option<String> {
         Notice::Draining { delay, .. } => format!("draining for {}ms", delay.as_millis()),
         Notice::Immortal => "something survived".to_owned(),
         Notice::Ignored(signal) => format!("{signal} means nothing"),
+        Notice::Hung { worker, silent, .. } => {
+            format!("worker {worker} is hung, silent for {}ms", silent.as_millis())
+        }
+        Notice::Reloading { generation, workers } => {
+            format!("reload to generation {generation}: {workers} workers")
+        }
+        Notice::Reloaded { verdict, reason, .. } => format!("reload {}: {reason}", verdict.name()),
+        Notice::Recycling { slot, limit } => format!("slot {slot} came to {}", limit.name()),
+        Notice::ReplacementFailed { slot, reason } => format!("replacement in slot {slot} failed: {reason}"),
+        Notice::Scaled { from, to, why } => format!("scaled from {from} to {to} {why}"),
+        Notice::Refused { what, reason } => format!("{what} refused: {reason}"),
+        Notice::Changed(path) => format!("{} changed", path.display()),
+        Notice::Stranger(_) => "notified by a stranger".to_owned(),
+        Notice::MainPid { worker, pid, is_its_own } => {
+            format!("worker {worker} names main process {pid}, its own: {is_its_own}")
+        }
         Notice::Started { .. }
         | Notice::PrestartEnded(_)
         | Notice::Stopping { .. }
         | Notice::StoppingDescendants
         | Notice::Killing { .. }
+        | Notice::Available { .. }
+        | Notice::Unavailable { .. }
         | Notice::Forwarded { .. } => return None,
     })
 }

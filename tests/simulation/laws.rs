@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use allcores::config::Config;
 use allcores::config::kinds::BackoffRange;
+use allcores::config::limits::Portion;
+use allcores::config::{Config, Mode};
 use allcores::ids::Slot;
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
 use allcores::supervisor::action::{Action, Notice, Spawn};
 use allcores::supervisor::event::Event;
+use allcores::supervisor::status::{RoleStatus, Status, WorkerStatus};
 use allcores::supervisor::time::Time;
 
 use crate::world::{Process, Role};
@@ -22,6 +24,11 @@ pub struct Laws {
     spawn_pending: bool,
     last_time: Time,
     last_worker: u64,
+    /// Where two workers cannot live side by side.
+    one_per_slot: bool,
+    surge: Portion,
+    /// How many were ready during the reload under way, up to what is wanted; since somebody was lost, if so.
+    ready_before: Option<usize>,
 }
 
 impl Laws {
@@ -33,6 +40,9 @@ impl Laws {
             spawn_pending: false,
             last_time: Time::default(),
             last_worker: 0,
+            one_per_slot: config.mode == Mode::Ports,
+            surge: config.settings.surge,
+            ready_before: None,
         }
     }
 
@@ -46,7 +56,13 @@ impl Laws {
         }
     }
 
-    pub fn action(&mut self, action: &Action, now: Time, processes: &BTreeMap<i32, Process>) {
+    pub fn action(
+        &mut self,
+        action: &Action,
+        now: Time,
+        processes: &BTreeMap<i32, Process>,
+        supervisor: &Supervisor,
+    ) {
         match action {
             Action::Signal { pid, .. } => {
                 let process = processes
@@ -57,7 +73,7 @@ impl Laws {
                     "a signal to {pid} as a worker, which is somebody else by now"
                 );
             }
-            Action::Spawn(spawn) => self.spawn(*spawn, now, processes),
+            Action::Spawn(spawn) => self.spawn(*spawn, now, processes, &supervisor.status(now)),
             Action::Report(Notice::Resting { slot, delay, failures }) => {
                 let doubled =
                     self.backoff.first.saturating_mul(1 << (failures - 1).min(20)).min(self.backoff.ceiling);
@@ -67,7 +83,17 @@ impl Laws {
                 );
                 self.rests_until.insert(*slot, now + *delay);
             }
-            Action::Report(Notice::Ready { worker, .. }) => {
+            Action::Report(Notice::Hung { .. }) => self.is_excused(),
+            // It is somebody's wish that all are started: nobody rests from what was before.
+            Action::Report(Notice::Reloading { .. }) => self.rests_until.clear(),
+            Action::Report(Notice::Scaled { to, .. }) => {
+                self.is_excused();
+                // A slot that is no more has no past.
+                self.rests_until.retain(|slot, _| slot.0 < *to);
+            }
+            Action::Report(Notice::Ready { worker, slot, .. }) => {
+                // Whoever rested there was replaced.
+                self.rests_until.remove(slot);
                 let lives = processes
                     .values()
                     .any(|process| matches!(process.role, Role::Worker(id, _) if id == *worker));
@@ -80,6 +106,8 @@ impl Laws {
             | Action::Reap
             | Action::Answer { .. }
             | Action::Measure(_)
+            | Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Cluster(_)
@@ -88,22 +116,50 @@ impl Laws {
         }
     }
 
-    fn spawn(&mut self, spawn: Spawn, now: Time, processes: &BTreeMap<i32, Process>) {
+    fn spawn(&mut self, spawn: Spawn, now: Time, processes: &BTreeMap<i32, Process>, status: &Status) {
         assert!(!self.stop_asked, "{spawn:?} after a stop was asked for");
         assert!(!std::mem::replace(&mut self.spawn_pending, true), "{spawn:?} before the last was answered");
         let Spawn::Worker { worker, slot, .. } = spawn else { return };
         assert!(worker.0 > self.last_worker, "a worker's number is used again");
         self.last_worker = worker.0;
-        let occupied =
-            processes.values().any(|process| matches!(process.role, Role::Worker(_, taken) if taken == slot));
-        assert!(!occupied, "two workers in slot {slot}");
+        let taken = |process: &&Process| matches!(process.role, Role::Worker(_, taken) if taken == slot);
+        let most = if self.one_per_slot { 0 } else { 1 };
+        assert!(processes.values().filter(taken).count() <= most, "slot {slot} is crowded");
         assert!(
             !processes.values().any(|process| process.role == Role::Prestart),
             "a worker beside PRESTART"
         );
-        if let Some(until) = self.rests_until.remove(&slot) {
-            assert!(now >= until, "slot {slot} is started before it has rested");
+        let is_replacement = |worker: &WorkerStatus| {
+            worker.role == RoleStatus::Replacement && worker.slot == slot && worker.process.is_none()
+        };
+        let until = self.rests_until.remove(&slot);
+        if !status.workers.iter().any(is_replacement) {
+            assert!(until.is_none_or(|until| now >= until), "slot {slot} is started before it has rested");
         }
+    }
+
+    /// Something that takes a ready worker away, and that we did not do.
+    pub fn is_excused(&mut self) {
+        self.ready_before = None;
+    }
+
+    fn reloading(&mut self, status: &Status) {
+        let count = |is_it: &dyn Fn(&WorkerStatus) -> bool| {
+            status.workers.iter().filter(|worker| is_it(worker)).count()
+        };
+        let replacements = count(&|worker| worker.role == RoleStatus::Replacement);
+        if let Portion::Number(surge) = self.surge {
+            assert!(replacements <= usize::from(surge), "more replacements than SURGE: {status:?}");
+        }
+        let ready = count(&|worker| worker.state == "ready").min(usize::from(status.wanted));
+        let before = self.ready_before.unwrap_or(0).min(usize::from(status.wanted));
+        self.ready_before = match status.reloading {
+            Some(_) if !self.one_per_slot => {
+                assert!(ready >= before, "fewer ready than before: {status:?}");
+                Some(ready)
+            }
+            Some(_) | None => None,
+        };
     }
 
     pub fn state(
@@ -118,9 +174,10 @@ impl Laws {
         if answer_pending {
             return;
         }
+        let status = supervisor.status(now);
+        self.reloading(&status);
         // The supervisor and the kernel agree on who is a worker: all that were not reaped, and nobody else.
-        let mut ours: Vec<_> = supervisor
-            .status(now)
+        let mut ours: Vec<_> = status
             .workers
             .iter()
             .filter_map(|worker| worker.process.map(|(id, pid)| (pid.raw(), id)))

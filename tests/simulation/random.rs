@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use allcores::config::Config;
+use allcores::config::{Config, Mode, Readiness};
 use allcores::exit::ExitStatus;
+use allcores::ids::Slot;
 use allcores::signal::Signal;
 use allcores::supervisor::backoff::Random;
-use allcores::supervisor::event::SpawnFailureKind;
-use allcores::supervisor::status::PhaseStatus;
+use allcores::supervisor::event::{Demand, Notification, Scale, SpawnFailureKind};
+use allcores::supervisor::status::{PhaseStatus, RoleStatus};
 
 use crate::world::{Manners, World, config};
 
@@ -24,11 +25,18 @@ fn any_config(random: &mut Random) -> Config {
     };
     let mut flags = vec![
         ("workers", workers.as_str()),
-        ("mode", pick(random, &["plain", "inherit"])),
+        ("mode", pick(random, &["plain", "inherit", "inherit", "ports"])),
+        ("first_port", "9000"),
+        ("surge", pick(random, &["1", "1", "2", "50%"])),
+        ("max_lifetime", pick(random, &["off", "off", "7s"])),
+        ("max_memory", pick(random, &["off", "1MiB"])),
+        ("watchdog", pick(random, &["off", "off", "3s"])),
+        ("min_ready", pick(random, &["1", "100%"])),
+        ("exit_when_unready", pick(random, &["off", "off", "off", "20s"])),
         ("listen", "8080"),
         ("restart", pick(random, &["auto", "always", "on-failure", "never"])),
         ("max_failures", pick(random, &["0", "1", "3"])),
-        ("ready", pick(random, &["alive:0", "alive:1s", "alive:20s"])),
+        ("ready", pick(random, &["alive:0", "alive:1s", "alive:20s", "notify"])),
         ("stable_after", pick(random, &["0", "10s"])),
         ("backoff", pick(random, &["100ms..30s", "0..1s", "1s..1s", "0..0"])),
         ("drain_delay", pick(random, &["0", "3s"])),
@@ -72,11 +80,45 @@ fn step(world: &mut World, random: &mut Random) {
             let failures = [None, None, Some(SpawnFailureKind::System), Some(SpawnFailureKind::NotFound)];
             world.spawn_failure = failures[random.between(0, 3) as usize];
         }
-        94..98 => world.signal(Signal::new([1, 12, 18, 28, 40, 17][random.between(0, 5) as usize]).unwrap()),
+        94..96 => world.signal(Signal::new([1, 12, 18, 21, 22, 17][random.between(0, 5) as usize]).unwrap()),
+        96 => world.demands(any_demand(random)),
+        97 => (world.cores, world.memory) = (random.between(1, 4) as u16, random.between(0, 1 << 21)),
         98 if random.between(0, 4) == 0 => world.signal(Signal::TERM),
         99 if random.between(0, 9) == 0 => world.signal(Signal::USR1),
         _ => {}
     }
+}
+
+fn any_demand(random: &mut Random) -> Demand {
+    let number = random.between(0, 5) as u16;
+    match random.between(0, 12) {
+        0..6 => Demand::Reload,
+        6..9 => Demand::Restart(Slot(number)),
+        9 => Demand::Scale(Scale::To(number)),
+        10 => Demand::Scale(Scale::More(number)),
+        11 => Demand::Scale(Scale::Less(number)),
+        _ => Demand::Scale(Scale::Auto),
+    }
+}
+
+/// What workers say to the notification socket.
+fn notify(world: &mut World, random: &mut Random) {
+    let living = world.living();
+    if living.is_empty() {
+        return;
+    }
+    let pid = living[random.between(0, living.len() as u64 - 1) as usize];
+    world.notifies(
+        pid,
+        match random.between(0, 19) {
+            0..10 => Notification::Ready,
+            10..16 => Notification::Alive,
+            16 => Notification::Extend(Duration::from_secs(5)),
+            17 => Notification::Stopping,
+            18 => Notification::Hung,
+            _ => Notification::Status("busy".to_owned()),
+        },
+    );
 }
 
 /// What the workers of a cluster do beside.
@@ -135,7 +177,11 @@ fn whatever_a_clusters_workers_do_a_stop_ends() {
 fn run(seed: u64) {
     let mut random = Random::new(seed);
     let config = any_config(&mut random);
-    let wanted = usize::from(config.workers);
+    // A worker that must say something is not whole by itself; and one that makes room for the next, as it must where it has
+    // a port, is not there for a while.
+    let is_never_whole = matches!(config.ready, Readiness::Word(_))
+        || config.settings.watchdog.0.is_some()
+        || config.mode == Mode::Ports && config.settings.max_lifetime.0.is_some();
     let mut world = World::new(config, seed);
     world.start();
     for _ in 0..random.between(1, 300) {
@@ -143,20 +189,27 @@ fn run(seed: u64) {
             break;
         }
         step(&mut world, &mut random);
+        if random.between(0, 3) == 0 {
+            notify(&mut world, &mut random);
+        }
     }
-    (world.manners, world.spawn_failure) = (Manners::Obeys, None);
-    heals(&world, wanted);
+    (world.manners, world.spawn_failure, world.memory) = (Manners::Obeys, None, 0);
+    if !is_never_whole {
+        heals(&world);
+    }
     ends(world);
 }
 
 /// After faults stop, the pool is whole again: the longest rest, and the longest way to be ready.
-fn heals(world: &World, wanted: usize) {
+fn heals(world: &World) {
     let mut world = world.clone();
     world.settle(Duration::from_secs(60));
     let status = world.supervisor.status(world.now);
     if world.exit.is_none() && status.phase == PhaseStatus::Running {
-        let up = status.workers.iter().filter(|worker| ["ready", "finished"].contains(&worker.state)).count();
-        assert_eq!(up, wanted, "the pool did not heal: {status:?}");
+        let up = status.workers.iter().filter(|worker| {
+            worker.role == RoleStatus::Current && ["ready", "finished"].contains(&worker.state)
+        });
+        assert_eq!(up.count(), usize::from(status.wanted), "the pool did not heal: {status:?}");
     }
 }
 
@@ -168,6 +221,7 @@ fn ends(mut world: World) {
     assert!(world.exit.is_some(), "the stop did not end: {:?}", world.supervisor.status(world.now));
     assert!(world.now - asked <= Duration::from_secs(3 + 8 + 1), "the stop took {:?}", world.now - asked);
     assert!(world.processes.is_empty(), "we left {:?} behind", world.processes);
+    assert!(world.waiting.is_empty(), "{:?} were never answered", world.waiting);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The fake kernel: processes that are born, take signals, die, stay zombies until they are reaped, and whose pids are
 //! used again as soon as they are free.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use allcores::cluster::{Effect, Input};
@@ -9,11 +9,13 @@ use allcores::config::cli::Invocation;
 use allcores::config::kinds::Target;
 use allcores::config::{Config, Cores, Surroundings};
 use allcores::exit::{Exit, ExitStatus};
-use allcores::ids::{Pid, Slot, WorkerId};
+use allcores::ids::{ClientId, Pid, Slot, WorkerId};
 use allcores::signal::Signal;
 use allcores::supervisor::Supervisor;
-use allcores::supervisor::action::{Action, Spawn};
-use allcores::supervisor::event::{Child, Event, SpawnFailure, SpawnFailureKind};
+use allcores::supervisor::action::{Action, Answer, Spawn};
+use allcores::supervisor::event::{
+    Child, Demand, Event, Measurements, Notification, SpawnFailure, SpawnFailureKind,
+};
 use allcores::supervisor::time::Time;
 
 use crate::laws::Laws;
@@ -41,6 +43,8 @@ pub struct Process {
     pub manners: Manners,
     /// Set when it is dead and not reaped.
     pub zombie: Option<ExitStatus>,
+    /// Whether nobody told it to die.
+    pub of_itself: bool,
 }
 
 /// The kernel, the supervisor, and the clock.
@@ -54,6 +58,12 @@ pub struct World {
     pub manners: Manners,
     /// Why the next process cannot be started.
     pub spawn_failure: Option<SpawnFailureKind>,
+    /// What the next reading of cores and memory gives.
+    pub cores: u16,
+    pub memory: u64,
+    /// Who asked and was not answered.
+    pub waiting: BTreeSet<u64>,
+    next_client: u64,
     laws: Laws,
     turns_at_this_time: u32,
     reap: bool,
@@ -78,6 +88,10 @@ impl World {
             exit: None,
             manners: Manners::Obeys,
             spawn_failure: None,
+            cores: 2,
+            memory: 0,
+            waiting: BTreeSet::new(),
+            next_client: 1,
             turns_at_this_time: 0,
             reap: false,
         }
@@ -99,13 +113,17 @@ impl World {
     /// A process comes to be an orphan of ours.
     pub fn adopt(&mut self) {
         let pid = self.free_pid();
-        self.processes.insert(pid, Process { role: Role::Orphan, manners: self.manners, zombie: None });
+        self.processes.insert(
+            pid,
+            Process { role: Role::Orphan, manners: self.manners, zombie: None, of_itself: false },
+        );
     }
 
     /// A living process dies; nobody notices yet.
     pub fn die(&mut self, pid: i32, status: ExitStatus) {
         let process = self.processes.get_mut(&pid).unwrap();
         assert!(process.zombie.is_none(), "the dead do not die");
+        process.of_itself = true;
         process.zombie = Some(status);
     }
 
@@ -119,11 +137,17 @@ impl World {
         while let Some(pid) =
             self.processes.iter().find(|(_, process)| process.zombie.is_some()).map(|(pid, _)| *pid)
         {
+            if self.processes[&pid].of_itself {
+                self.laws.is_excused();
+            }
             if let Role::Worker(id, _) = self.processes[&pid].role {
                 // In a cluster its channel has been read to its end before.
                 self.turn(Event::Cluster(Input::Ended(id)));
             }
             let process = self.processes.remove(&pid).unwrap();
+            if process.of_itself {
+                self.laws.is_excused();
+            }
             let event = Event::Exited {
                 pid: Pid::new(pid).unwrap(),
                 status: process.zombie.unwrap(),
@@ -142,7 +166,24 @@ impl World {
 
     /// A worker's channel ends, and its process lives.
     pub fn is_mute(&mut self, worker: WorkerId) {
+        self.laws.is_excused();
         self.turn(Event::Cluster(Input::Ended(worker)));
+    }
+
+    /// Somebody asks for something, and waits.
+    pub fn demands(&mut self, demand: Demand) {
+        let client = self.next_client;
+        self.next_client += 1;
+        self.waiting.insert(client);
+        self.turn(Event::Demanded { client: ClientId(client), demand });
+    }
+
+    /// A process says something to the notification socket.
+    pub fn notifies(&mut self, pid: i32, word: Notification) {
+        if matches!(word, Notification::Stopping | Notification::Hung) {
+            self.laws.is_excused();
+        }
+        self.turn(Event::Notified { lineage: vec![Pid::new(pid).unwrap()], words: vec![word] });
     }
 
     /// Workers whose process lives.
@@ -196,7 +237,7 @@ impl World {
             self.laws.event(&event);
             for action in actions {
                 assert!(self.exit.is_none(), "{action:?} after the exit");
-                self.laws.action(&action, self.now, &self.processes);
+                self.laws.action(&action, self.now, &self.processes, &self.supervisor);
                 let answer = self.perform(action);
                 assert!(answer.is_none() || next.is_none(), "one answer at a time");
                 next = next.or(answer);
@@ -222,8 +263,18 @@ impl World {
             Action::Reap => self.reap = true,
             Action::Cluster(effect) => self.leaves(&effect),
             Action::Exit(exit) => self.exit = Some(exit),
-            Action::Answer { .. }
-            | Action::Measure(_)
+            Action::Answer { answer: Answer::Progress(_), client } => {
+                assert!(self.waiting.contains(&client.0), "progress for one who was answered");
+            }
+            Action::Answer { answer: Answer::Done(_) | Answer::Failed(_), client } => {
+                assert!(self.waiting.remove(&client.0), "{client:?} is answered twice");
+            }
+            Action::Measure(pids) => {
+                let memory = pids.into_iter().map(|pid| (pid, self.memory)).collect();
+                return Some(Event::Measured(Measurements { cores: self.cores, memory, queues: Vec::new() }));
+            }
+            Action::Steer(_)
+            | Action::KeepSlots(_)
             | Action::Announce(_)
             | Action::GiveTerminal(_)
             | Action::Suspend
@@ -255,6 +306,8 @@ impl World {
         };
         if ends && process.zombie.is_none() {
             process.zombie = Some(ExitStatus::Signal { signal, core_dumped: false });
+            // Whoever forwards a signal does not mean to end anybody.
+            process.of_itself = ![Signal::TERM, Signal::ABRT, Signal::KILL].contains(&signal);
         }
     }
 
@@ -268,7 +321,7 @@ impl World {
             (Spawn::Worker { worker, slot, .. }, _) => Role::Worker(worker, slot),
             (Spawn::Prestart, Child::Prestart | Child::Worker(_)) => Role::Prestart,
         };
-        self.processes.insert(pid, Process { role, manners: self.manners, zombie: None });
+        self.processes.insert(pid, Process { role, manners: self.manners, zombie: None, of_itself: false });
         Event::Spawned { child, pid: Pid::new(pid).unwrap() }
     }
 

@@ -55,3 +55,28 @@ fn a_bare_port_is_dual_stack_here_too_and_a_unix_socket_is_shared() {
     let ended = running.stop();
     assert!(ended.log.contains("workers share them sockets=1"), "{}", ended.log);
 }
+
+#[test]
+fn where_the_kernel_does_not_steer_it_chooses_as_it_always_did() {
+    private_network();
+    // Before what is refused come one socket that looks whether the address is free, and three that are bound.
+    let refused = ["-e", "trace=setsockopt", "-e", "inject=setsockopt:error=EPERM:when=8+"];
+    let launch = allcores_with("serve.py", &[]).set("LISTEN", "127.0.0.1:8080").set("MODE", "reuseport");
+    let launch =
+        launch.set("WORKERS", "3").through(&[&["strace", "-qq", "-o", "/dev/null"], &refused[..]].concat());
+    let mut running = launch.start();
+    running.output.next_of(3, "up");
+    let slots: BTreeSet<String> = (0..MANY).map(|_| ask("127.0.0.1:8080")).collect();
+    assert_eq!(slots.len(), 3, "{slots:?}");
+    let ended = running.stop();
+    assert_eq!(ended.log.matches("connections cannot be steered").count(), 1, "{}", ended.log);
+}
+
+#[test]
+fn who_shares_the_address_is_told_of() {
+    private_network();
+    let first = start("127.0.0.1:8080");
+    let second = start("127.0.0.1:8080");
+    assert!(second.stop().log.contains("others listen on the same address"));
+    assert!(!first.stop().log.contains("others listen on the same address"));
+}

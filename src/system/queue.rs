@@ -1,0 +1,38 @@
+//! How many connections wait to be accepted from the sockets that we own.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{SockaddrStorage, getsockname};
+
+/// By the listener's name in `LISTEN`, or else its address.
+pub type Depths = BTreeMap<String, u32>;
+
+/// Adds a socket's queue to those of the same name. Without a name, it is the address's.
+pub fn add(depths: &mut Depths, name: Option<&str>, socket: &OwnedFd) {
+    let Some(depth) = depth(socket) else { return };
+    let name = name
+        .map(str::to_owned)
+        .or_else(|| Some(getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?.to_string()));
+    if let Some(name) = name {
+        *depths.entry(name).or_default() += depth;
+    }
+}
+
+/// Connections that wait at a listening socket of TCP: there, `tcpi_unacked` is its queue (kernel: `tcp_get_info`). Nothing for
+/// other sockets.
+pub fn depth(socket: &OwnedFd) -> Option<u32> {
+    // SAFETY: the value is plain integers, for which zero is a value, and the kernel writes at most as many bytes as it has.
+    let (result, info) = unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let place = (&raw mut info).cast();
+        let result =
+            libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut size);
+        (result, info)
+    };
+    const LISTENING: u8 = 10;
+    (result == 0 && info.tcpi_state == LISTENING).then_some(info.tcpi_unacked)
+}
