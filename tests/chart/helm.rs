@@ -1,5 +1,7 @@
 //! helm, and what it makes of the chart.
 
+#![allow(dead_code, reason = "each crate uses its part")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -52,6 +52,11 @@ pub fn image_for(platform: &str) -> String {
     build_image(&engine().host, Some(platform))
 }
 
+/// The image of the program that misbehaves when asked to, with allcores in it.
+pub fn app_image() -> &'static str {
+    &engine().app_image
+}
+
 /// The name has this checkout in it, so that two do not take each other's images.
 fn build_image(host: &str, platform: Option<&str>) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -102,7 +107,7 @@ pub fn run_to_end(options: &str, settings: &str, command: &[&str]) -> Ended {
 pub fn arguments(options: &str, settings: &str, command: &[&str]) -> Vec<String> {
     let options = options.split_whitespace();
     let settings = settings.split_whitespace();
-    let words = options.chain([engine().app_image.as_str()]).chain(settings);
+    let words = options.chain([app_image()]).chain(settings);
     words.chain(["--"]).chain(command.iter().copied()).map(str::to_owned).collect()
 }
 

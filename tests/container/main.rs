@@ -13,7 +13,10 @@ mod arm64;
 mod common;
 mod docker;
 mod ends;
+#[path = "../chart/helm.rs"]
+mod helm;
 mod image;
+mod kube;
 mod resources;
 mod signals;
 mod terminal;
