@@ -184,11 +184,12 @@ impl Config {
         let mut texts = Texts::gather(&invocation.flags, &environment);
         let (settings, mistakes) = settings::read(texts.pairs());
         texts.complain(mistakes);
-        let has_sockets = settings.listen.as_ref().is_some_and(|listen| !listen.0.is_empty())
-            || !environment.activation.is_empty();
+        let sockets =
+            settings.listen.as_ref().map_or(0, |listen| listen.0.len()) + environment.activation.len();
+        let has_sockets = sockets > 0;
         let mode = together::mode(&settings, has_sockets, &invocation.command[0]);
         let (workers, workers_why) = together::workers(&settings, mode, surroundings.cores);
-        texts.complain(together::misfits(&settings, mode, workers, has_sockets));
+        texts.complain(together::misfits(&settings, mode, workers, sockets));
         let mut warnings: Vec<String> =
             environment.unknown.iter().map(|name| nearest::unknown(name)).collect();
         if !texts.problems.is_empty() {
@@ -337,9 +338,14 @@ mod tests {
             &[("mode", "reuseport")],
             &[("mode", "ports")],
             &[("first_port", "65534"), ("workers", "3")],
+            &[("listen", "80,81"), ("ready", "fd:4")],
+            &[("mode", "cluster"), ("ready", "fd:3")],
         ] {
             assert!(config(flags, &[]).is_err(), "{flags:?}");
         }
+        let passed = [("LISTEN_FDS", "1"), ("LISTEN_PID", "7")];
+        assert!(config(&[("listen", "80"), ("ready", "fd:4")], &[]).is_ok());
+        assert!(config(&[("listen", "80"), ("ready", "fd:4")], &passed).is_err());
         assert!(
             config(&[("mode", "plain"), ("listen", "80")], &[])
                 .is_ok_and(|config| !config.warnings.is_empty())

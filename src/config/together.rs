@@ -76,15 +76,14 @@ pub fn max_memory(settings: &Settings, limit: fn() -> u64) -> Option<u64> {
 }
 
 /// What each setting allows, but not all of them together.
-pub fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool) -> Vec<Mistake> {
+pub fn misfits(settings: &Settings, mode: Mode, workers: u16, sockets: usize) -> Vec<Mistake> {
     if matches!(settings.ready, Ready::Listening | Ready::Message) && mode != Mode::Cluster {
         return vec![("ready", format!("in mode {} nobody says so", mode.name()))];
     }
     if let Ready::Descriptor(number) = settings.ready {
-        let sockets = settings.listen.as_ref().map_or(0, |listen| listen.0.len()).max(1) as u16;
         let taken = match mode {
             Mode::Cluster => 4,
-            Mode::Inherit | Mode::Reuseport => 3 + sockets,
+            Mode::Inherit | Mode::Reuseport => 3 + sockets as u16,
             Mode::Ports | Mode::Plain => 3,
         };
         if number < taken {
@@ -94,7 +93,7 @@ pub fn misfits(settings: &Settings, mode: Mode, workers: u16, has_sockets: bool)
         }
     }
     let complaint = match mode {
-        Mode::Inherit | Mode::Reuseport if !has_sockets => {
+        Mode::Inherit | Mode::Reuseport if sockets == 0 => {
             ("listen", format!("mode {} needs sockets, and LISTEN names none", mode.name()))
         }
         Mode::Ports => match settings.first_port {

@@ -17,6 +17,7 @@ mod births;
 mod cluster;
 mod deaths;
 pub mod event;
+pub mod notification;
 mod picture;
 mod readiness;
 pub mod requests;
@@ -216,6 +217,11 @@ impl Supervisor {
     fn index_of_pid(&self, pid: Pid) -> Option<usize> {
         let is_it = |worker: &Worker| worker.state.process().is_some_and(|process| process.pid == pid);
         self.workers.iter().position(is_it)
+    }
+
+    /// Whether this is a worker's own process.
+    pub fn is_worker(&self, pid: Pid) -> bool {
+        self.index_of_pid(pid).is_some()
     }
 
     fn started(&mut self, now: Time) {

@@ -9,7 +9,6 @@ use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::RawFd;
 
-use super::descriptors::FIRST;
 use super::signals;
 use super::user::Identity;
 
@@ -35,6 +34,15 @@ pub struct Traits {
     pub foreground: bool,
 }
 
+/// A descriptor that a child inherits. No place is where something that comes later still is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// Its number here.
+    pub ours: RawFd,
+    /// Its number there.
+    pub theirs: RawFd,
+}
+
 /// One child, ready to become.
 pub struct Blueprint {
     /// Paths to try, in order.
@@ -43,27 +51,45 @@ pub struct Blueprint {
     pub arguments: Vec<CString>,
     /// `NAME=value`, all of it.
     pub environment: Vec<CString>,
-    /// Whether `LISTEN_PID` is added.
-    pub listen_pid: bool,
-    /// Sockets that it finds from [`FIRST`] on. The numbers here lie above that range.
-    pub sockets: Vec<RawFd>,
+    /// Variables that hold its own pid, which nobody knows before it lives.
+    pub own_pid: Vec<&'static str>,
+    /// What it inherits, in the order in which it is put in its place.
+    pub descriptors: Vec<Inherited>,
     /// The core that it is pinned to.
     pub core: Option<usize>,
     /// Common traits.
     pub traits: Traits,
 }
 
-/// `LISTEN_PID=` and room for the digits of any pid and a NUL. A pid that is padded with zeros is refused by libsystemd,
-/// so the number is written where it starts.
-const LISTEN_PID: &[u8; 11] = b"LISTEN_PID=";
-const LISTEN_PID_ROOM: usize = LISTEN_PID.len() + 11;
+/// Room for the digits of any pid and a NUL.
+const PID_ROOM: usize = 11;
+
+/// `NAME=`, and behind it room for a pid. One that is padded with zeros is refused by libsystemd, so the number is written
+/// where the room begins.
+struct OwnPid {
+    text: Vec<u8>,
+    start: usize,
+}
+
+impl OwnPid {
+    fn new(name: &str) -> Self {
+        let text = [name.as_bytes(), b"=", &[0; PID_ROOM]].concat();
+        Self { text, start: name.len() + 1 }
+    }
+
+    fn write(&mut self, digits: &[u8]) {
+        for (place, digit) in self.text[self.start..].iter_mut().zip(digits) {
+            *place = *digit;
+        }
+    }
+}
 
 /// The pointers that `execve(2)` takes. They point into the blueprint, which must live on.
 pub struct Prepared {
     blueprint: Blueprint,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
-    listen_pid: Box<[u8; LISTEN_PID_ROOM]>,
+    own_pid: Vec<OwnPid>,
     affinity: Option<libc::cpu_set_t>,
     parent: i32,
 }
@@ -71,14 +97,11 @@ pub struct Prepared {
 impl Prepared {
     /// Lays everything out.
     pub fn new(blueprint: Blueprint) -> Self {
-        let mut listen_pid = Box::new([0; LISTEN_PID_ROOM]);
-        listen_pid[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
+        let own_pid: Vec<_> = blueprint.own_pid.iter().map(|name| OwnPid::new(name)).collect();
         let pointers = |strings: &[CString]| strings.iter().map(|string| string.as_ptr()).collect::<Vec<_>>();
         let (mut arguments, mut environment) =
             (pointers(&blueprint.arguments), pointers(&blueprint.environment));
-        if blueprint.listen_pid {
-            environment.push(listen_pid.as_ptr().cast());
-        }
+        environment.extend(own_pid.iter().map(|own| own.text.as_ptr().cast::<c_char>()));
         arguments.push(std::ptr::null());
         environment.push(std::ptr::null());
         let affinity = blueprint.core.map(|core| {
@@ -89,7 +112,7 @@ impl Prepared {
                 set
             }
         });
-        Self { blueprint, arguments, environment, listen_pid, affinity, parent: std::process::id() as i32 }
+        Self { blueprint, arguments, environment, own_pid, affinity, parent: std::process::id() as i32 }
     }
 
     /// Becomes the program; returns only what went wrong. To be called in a new child and nowhere else.
@@ -109,8 +132,12 @@ impl Prepared {
                 // A terminal that went away meanwhile is no reason not to run. TTOU is still blocked.
                 libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
             }
-            for (number, socket) in (FIRST..).zip(&self.blueprint.sockets) {
-                check(libc::dup2(*socket, number))?;
+            for Inherited { ours, theirs } in &self.blueprint.descriptors {
+                check(match ours == theirs {
+                    // A copy on itself would stay marked to be closed by exec.
+                    true => libc::fcntl(*ours, libc::F_SETFD, 0),
+                    false => libc::dup2(*ours, *theirs),
+                })?;
             }
             if let Some(files) = traits.files {
                 let limit = libc::rlimit {
@@ -139,23 +166,22 @@ impl Prepared {
                 libc::_exit(1);
             }
         }
-        self.write_listen_pid();
+        self.write_own_pid();
         Ok(())
     }
 
-    fn write_listen_pid(&mut self) {
+    fn write_own_pid(&mut self) {
         // SAFETY: getpid(2) takes nothing and cannot fail.
         let mut rest = unsafe { libc::getpid() } as u32;
-        let mut digits = [0_u8; 10];
-        let mut count = 0;
-        while count == 0 || rest > 0 {
-            digits[count] = b'0' + (rest % 10) as u8;
+        let mut digits = [0_u8; PID_ROOM - 1];
+        let mut first = digits.len();
+        while first == digits.len() || rest > 0 {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
             rest /= 10;
-            count += 1;
         }
-        for (place, digit) in self.listen_pid[LISTEN_PID.len()..].iter_mut().zip(digits[..count].iter().rev())
-        {
-            *place = *digit;
+        for own in &mut self.own_pid {
+            own.write(&digits[first..]);
         }
     }
 

@@ -1,7 +1,8 @@
-//! Finds what our workers left behind: every living process below us, from /proc.
+//! Finds what our workers left behind, and whose a process is: who lives below us, from /proc.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::ids::Pid;
 
@@ -16,10 +17,27 @@ pub struct Found {
     is_zombie: bool,
 }
 
-/// All living descendants of `root`, ourselves; `None` when /proc is not there, or shows another name space.
+/// Most ancestors that are looked up.
+const DEEPEST: usize = 32;
+
+/// Whether /proc is there, and shows the name space in which we are `root`. An empty directory can be read as well, and the
+/// pids of another name space would name the wrong processes.
+pub fn are_visible(root: u32) -> bool {
+    fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(root.to_string().as_str()))
+}
+
+/// A process, its parent, and so on upwards to `root`, ourselves, who is left out. Ends sooner where a process is gone.
+pub fn lineage(pid: Pid, root: u32) -> Vec<Pid> {
+    let parent = |child: &Pid| {
+        let parent = find(Path::new("/proc").join(child.to_string()))?.parent;
+        Pid::new(parent).filter(|_| parent as u32 != root)
+    };
+    std::iter::successors(Some(pid), parent).take(DEEPEST).collect()
+}
+
+/// All living descendants of `root`, ourselves; `None` when /proc does not show them.
 pub fn of(root: u32) -> Option<Vec<Found>> {
-    // An empty directory can be read as well, and the pids of another name space would name the wrong processes.
-    if fs::read_link("/proc/self").ok()?.to_str() != Some(root.to_string().as_str()) {
+    if !are_visible(root) {
         return None;
     }
     let mut by_parent: HashMap<i32, Vec<Found>> = HashMap::new();
@@ -29,10 +47,7 @@ pub fn of(root: u32) -> Option<Vec<Found>> {
         if !is_process {
             continue;
         }
-        // A process may be gone by now.
-        let found =
-            fs::read(entry.path().join("stat")).ok().and_then(|stat| parse(&String::from_utf8_lossy(&stat)));
-        if let Some(found) = found {
+        if let Some(found) = find(entry.path()) {
             by_parent.entry(found.parent).or_default().push(found);
         }
     }
@@ -48,6 +63,11 @@ pub fn of(root: u32) -> Option<Vec<Found>> {
         }
     }
     Some(descendants)
+}
+
+/// The process of a folder of /proc. It may be gone by now.
+fn find(folder: PathBuf) -> Option<Found> {
+    parse(&String::from_utf8_lossy(&fs::read(folder.join("stat")).ok()?))
 }
 
 /// `pid (name) state ppid …` (`proc_pid_stat(5)`). The name may hold spaces and parentheses: it ends at the last one.
@@ -85,9 +105,12 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let found = of(std::process::id()).unwrap();
         assert!(found.iter().any(|found| found.pid.raw() == child.id() as i32), "{found:?}");
+        let pid = Pid::new(child.id() as i32).unwrap();
+        assert_eq!(lineage(pid, std::process::id()), [pid]);
         child.kill().unwrap();
         // The reaper of this test process is this test.
         #[allow(clippy::disallowed_methods)]
         child.wait().unwrap();
+        assert_eq!(lineage(pid, std::process::id()), [pid], "who is gone is all that is known");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod announce;
 mod bind;
 pub mod cgroup;
 mod channel;
@@ -9,7 +10,11 @@ mod child;
 mod clock;
 mod descendants;
 mod descriptors;
+mod hear;
+mod newline;
+mod notify;
 mod perform;
+mod places;
 mod prepare;
 mod primary;
 mod process;
@@ -18,9 +23,11 @@ pub mod readings;
 pub mod signals;
 mod slots;
 mod socket;
+mod source;
 mod steer;
 pub mod terminal;
 mod user;
+mod watch;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -30,36 +37,40 @@ use std::path::Path;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 use tracing::{debug, info, trace, warn};
 
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::observe::log;
-use crate::signal::Signal;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::{Action, Spawn};
 use crate::supervisor::event::{Child, Event, Measurements};
+use crate::supervisor::time::Time;
+use announce::Announcer;
 use cgroup::{Cgroups, OutOfMemory};
 use clock::Clock;
+use newline::Newlines;
+use notify::Notify;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
-use primary::{Primary, Source};
-use process::Wait;
+use primary::Primary;
 use queue::Depths;
 use signals::Signals;
 use socket::Listener;
-
-const SIGNALS: Token = Token(0);
-/// Most children that are reaped before signals are heard again.
-const REAP_BATCH: usize = 512;
+use source::Source;
+use watch::Changes;
 
 /// Everything that a run holds.
 pub struct System {
     supervisor: Supervisor,
     performer: Performer,
     primary: Option<Primary>,
+    notify: Notify,
+    newlines: Newlines,
+    changes: Option<Changes>,
+    announcer: Announcer,
     signals: Signals,
     poll: Poll,
     clock: Clock,
@@ -77,9 +88,14 @@ impl System {
         let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
-        poll.registry()
-            .register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)
+        let watch = |fd: i32, source: Source| {
+            poll.registry().register(&mut SourceFd(&fd), source.token(), Interest::READABLE)
+        };
+        watch(signals.as_raw_fd(), Source::Signals)
             .map_err(|error| failed("signals cannot be watched", error))?;
+        let notify = Notify::bind()
+            .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
+            .map_err(|error| failed("there is no notification socket", error))?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
@@ -87,8 +103,16 @@ impl System {
             warn!(error = %error, "orphans cannot be adopted; they go to the init above us");
         }
         Ok(Self {
-            performer: Performer::new(config, traits, cgroup::allowed_cores(), sockets),
+            performer: Performer::new(config, traits, cgroup::allowed_cores(), sockets, notify.name()),
             primary,
+            notify,
+            newlines: Newlines::default(),
+            changes: config
+                .settings
+                .reload_on_change
+                .as_ref()
+                .map(|paths| Changes::watch(&paths.0, poll.registry())),
+            announcer: Announcer::new(config.notify_socket.clone()),
             signals,
             poll,
             groups: OnceCell::new(),
@@ -118,7 +142,12 @@ impl System {
                 return exit;
             }
             self.wait(&mut events);
-            if events.iter().any(|event| event.token() == SIGNALS) {
+            let is_there = |source| events.iter().any(|event| Source::of(event.token()) == source);
+            // First: who said something may be about to end, and is looked up among the living.
+            if is_there(Source::Notifications) || self.notify.has_unread() {
+                self.hear_notifications();
+            }
+            if is_there(Source::Signals) {
                 self.hear_signals();
             }
             self.reap_children();
@@ -141,92 +170,46 @@ impl System {
         self.groups.get_or_init(find_groups)
     }
 
+    fn ran_out_of_memory(&mut self) -> bool {
+        self.out_of_memory.happened(self.groups.get_or_init(find_groups))
+    }
+
     fn meet_deadline(&mut self) {
         let now = self.clock.now();
+        let registry = self.poll.registry();
+        if let Some(path) = self.changes.as_mut().and_then(|changes| changes.take(now, registry)) {
+            self.turn(Event::Changed(path));
+        }
         if let Some((_, why)) = self.supervisor.deadline().filter(|(time, _)| *time <= now) {
             trace!(why, "deadline reached");
             self.turn(Event::DeadlineReached);
         }
     }
 
-    /// Sleeps until a signal comes or the supervisor wants to be asked again.
+    /// When something is due, whatever happens until then.
+    fn deadline(&self) -> Option<Time> {
+        let supervisor = self.supervisor.deadline().map(|(time, _)| time);
+        supervisor.into_iter().chain(self.changes.as_ref().and_then(Changes::deadline)).min()
+    }
+
+    /// Whether somebody said more than was read, of which nobody tells us a second time.
+    fn has_unread(&self) -> bool {
+        self.notify.has_unread()
+            || self.newlines.has_unread()
+            || self.primary.as_ref().is_some_and(Primary::has_unread)
+            || self.changes.as_ref().is_some_and(Changes::has_unread)
+    }
+
+    /// Sleeps until something happens or is due.
     fn wait(&mut self, events: &mut Events) {
-        let has_unread = self.primary.as_ref().is_some_and(Primary::has_unread);
-        let timeout = match self.supervisor.deadline() {
-            _ if self.reap || has_unread || self.exit.is_some() => Some(Duration::ZERO),
-            Some((time, _)) => Some(time - self.clock.now()),
+        let timeout = match self.deadline() {
+            _ if self.reap || self.has_unread() || self.exit.is_some() => Some(Duration::ZERO),
+            Some(time) => Some(time - self.clock.now()),
             None => None,
         };
         if let Err(error) = self.poll.poll(events, timeout) {
             // Signals are blocked, so that only a debugger interrupts this; then we go round once more.
             debug!(error = %error, "waiting was interrupted");
-        }
-    }
-
-    fn hear_signals(&mut self) {
-        for signal in self.signals.drain() {
-            // What it says is that there is somebody to reap; nobody is told before they are reaped.
-            if signal == Signal::CHLD {
-                self.reap = true;
-            } else {
-                self.reap_children();
-                self.turn(Event::Signalled(signal));
-            }
-        }
-    }
-
-    /// Reaps what there is. Each death is dealt with before the next is looked for, so that no action names a pid that
-    /// is free again.
-    fn reap_children(&mut self) {
-        for _ in 0..REAP_BATCH {
-            if !std::mem::take(&mut self.reap) {
-                return;
-            }
-            let event = match process::wait(self.and_suspended) {
-                Wait::Exited(pid, status) => {
-                    self.reap = true;
-                    let killed = status.code() == 128 + Signal::KILL.number() as u8;
-                    trace!(pid = pid.raw(), status = %status, "reaped");
-                    self.hear_last_words(pid);
-                    let groups = self.groups.get_or_init(find_groups);
-                    Event::Exited {
-                        pid,
-                        status,
-                        out_of_memory: killed && self.out_of_memory.happened(groups),
-                    }
-                }
-                Wait::Suspended(pid) => {
-                    self.reap = true;
-                    Event::Suspended { pid }
-                }
-                Wait::Nothing => Event::Reaped { children_left: true },
-                Wait::NoChildren => Event::Reaped { children_left: false },
-            };
-            self.turn(event);
-        }
-    }
-
-    /// Hears what workers say and who connects.
-    fn hear_workers(&mut self, events: &Events) {
-        let Some(primary) = &mut self.primary else { return };
-        let mut inputs = Vec::new();
-        primary.read_on(&mut inputs);
-        for event in events.iter().filter(|event| event.token() != SIGNALS) {
-            primary.is_ready(&Source::of(event.token()), &mut inputs);
-        }
-        for input in inputs {
-            self.turn(Event::Cluster(input));
-        }
-    }
-
-    /// What a worker said before it died counts, and comes before its death.
-    fn hear_last_words(&mut self, pid: Pid) {
-        let mut inputs = Vec::new();
-        if let Some(primary) = &mut self.primary {
-            primary.reaped(pid, &mut inputs);
-        }
-        for input in inputs {
-            self.turn(Event::Cluster(input));
         }
     }
 
@@ -257,11 +240,14 @@ impl System {
     }
 
     fn spawn(&mut self, spawn: Spawn) -> Event {
-        let (event, channel) = self.performer.spawn(spawn);
-        if let (Event::Spawned { child: Child::Worker(worker), pid }, Some(channel), Some(primary)) =
-            (&event, channel, &mut self.primary)
-        {
-            primary.join(*worker, channel, *pid);
+        let (event, ends) = self.performer.spawn(spawn);
+        if let Event::Spawned { child: Child::Worker(worker), pid } = event {
+            if let Some((channel, primary)) = ends.channel.zip(self.primary.as_mut()) {
+                primary.join(worker, channel, pid);
+            }
+            if let Some(end) = ends.newline {
+                self.newlines.join(worker, pid, end, self.poll.registry());
+            }
         }
         event
     }
@@ -281,7 +267,8 @@ impl System {
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),
-            Action::Answer { .. } | Action::Announce(_) => {}
+            Action::Announce(announcement) => self.announcer.tell(&announcement),
+            Action::Answer { .. } => {}
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),

@@ -2,15 +2,15 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::channel::Channel;
-use super::child::{Blueprint, Traits};
+use super::child::{Blueprint, Inherited, Traits};
 use super::process::Spawner;
 use super::slots::Slots;
-use super::{descendants, descriptors, process, terminal};
-use crate::config::kinds::Target;
+use super::{descendants, descriptors, newline, process, terminal};
+use crate::config::kinds::{Ready, Target};
 use crate::config::value::Switch;
 use crate::config::{Config, Mode};
 use crate::ids::{Generation, Slot, WorkerId};
@@ -28,7 +28,10 @@ pub struct Performer {
     arguments: Vec<CString>,
     environment: Vec<CString>,
     prestart: Option<CString>,
+    /// What all workers find, and nobody else.
+    for_workers: Vec<(&'static str, String)>,
     listen_pid: bool,
+    has_watchdog: bool,
     first_port: Option<u16>,
     worker_traits: Traits,
     /// The cores that workers are pinned to; empty for none.
@@ -38,11 +41,35 @@ pub struct Performer {
     spawner: Spawner,
     /// Whether workers have a channel to us, at the first descriptor.
     with_channel: bool,
+    /// The descriptor on which a worker writes a newline when it is ready.
+    newline: Option<RawFd>,
+}
+
+/// Our ends of what a worker has the other ends of.
+#[derive(Default)]
+pub struct Ends {
+    /// The channel of a cluster.
+    pub channel: Option<Channel>,
+    /// Where the newline of `READY=fd:N` comes.
+    pub newline: Option<OwnedFd>,
+}
+
+/// The worker's. It alone keeps them open once it is born.
+#[derive(Default)]
+struct Theirs {
+    channel: Option<OwnedFd>,
+    newline: Option<OwnedFd>,
 }
 
 impl Performer {
     /// Prepares. The sockets' numbers lie above those at which a child puts them.
-    pub fn new(config: &Config, worker_traits: Traits, allowed_cores: Vec<usize>, sockets: Slots) -> Self {
+    pub fn new(
+        config: &Config,
+        worker_traits: Traits,
+        allowed_cores: Vec<usize>,
+        sockets: Slots,
+        notify_socket: &str,
+    ) -> Self {
         let program = config.command[0].clone();
         let environment =
             config.environment.iter().filter_map(|(name, value)| variable(name, value.as_bytes())).collect();
@@ -51,7 +78,10 @@ impl Performer {
             .iter()
             .find(|(name, _)| name == "PATH")
             .map_or(OsStr::new(USUAL_PATH), |(_, path)| path);
+        let watchdog = config.settings.watchdog.0.map(|time| ("WATCHDOG_USEC", time.as_micros().to_string()));
         Self {
+            for_workers: [("NOTIFY_SOCKET", notify_socket.to_owned())].into_iter().chain(watchdog).collect(),
+            has_watchdog: config.settings.watchdog.0.is_some(),
             candidates: candidates(&program, path),
             arguments: config.command.iter().map(|word| c_string(word.as_bytes())).collect(),
             environment,
@@ -64,43 +94,58 @@ impl Performer {
             program,
             spawner: Spawner::new(),
             with_channel: config.mode == Mode::Cluster,
+            newline: match config.settings.ready {
+                Ready::Descriptor(number) => Some(RawFd::from(number)),
+                Ready::Auto | Ready::Listening | Ready::Notify | Ready::Message | Ready::Alive(_) => None,
+            },
         }
     }
 
     /// Starts a process, and says how that went.
-    pub fn spawn(&mut self, spawn: Spawn) -> (Event, Option<Channel>) {
+    pub fn spawn(&mut self, spawn: Spawn) -> (Event, Ends) {
         let child = spawn.child();
-        let (channel, theirs) = match self.channel(spawn) {
-            Ok(Some((channel, theirs))) => (Some(channel), Some(theirs)),
-            Ok(None) => (None, None),
-            Err(error) => return (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, None),
+        let (ours, theirs) = match self.ends(spawn) {
+            Ok(ends) => ends,
+            Err(error) => {
+                return (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default());
+            }
         };
         let blueprint = match spawn {
             Spawn::Prestart => self.prestart(),
             Spawn::Worker { worker, slot, generation } => {
                 if let Err(reason) = self.sockets.make(slot) {
                     let failure = SpawnFailure { kind: SpawnFailureKind::System, reason };
-                    return (Event::SpawnFailed { child, failure }, None);
+                    return (Event::SpawnFailed { child, failure }, Ends::default());
                 }
-                self.worker(worker, slot, generation, theirs.as_ref())
+                self.worker(worker, slot, generation, &theirs)
             }
         };
         match self.spawner.spawn(blueprint) {
-            Ok(pid) => (Event::Spawned { child, pid }, channel),
-            Err(error) => (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, None),
+            Ok(pid) => (Event::Spawned { child, pid }, ours),
+            Err(error) => {
+                (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default())
+            }
         }
     }
 
-    /// Our end and the worker's of a channel, where workers have one. Ours alone keeps theirs open from now on.
-    fn channel(&self, spawn: Spawn) -> io::Result<Option<(Channel, OwnedFd)>> {
-        match spawn {
-            Spawn::Worker { .. } if self.with_channel => {
-                let (ours, mut theirs) = Channel::pair()?;
-                descriptors::lift(&mut theirs, descriptors::FIRST + 1)?;
-                Ok(Some((ours, theirs)))
-            }
-            Spawn::Worker { .. } | Spawn::Prestart => Ok(None),
+    /// Both ends of what connects a worker to us. Theirs lie above the places at which a child puts its sockets.
+    fn ends(&self, spawn: Spawn) -> io::Result<(Ends, Theirs)> {
+        let (mut ours, mut theirs) = (Ends::default(), Theirs::default());
+        if spawn == Spawn::Prestart {
+            return Ok((ours, theirs));
         }
+        let above = descriptors::FIRST + self.sockets.in_a_set() as RawFd;
+        if self.with_channel {
+            let (our_end, mut their_end) = Channel::pair()?;
+            descriptors::lift(&mut their_end, above + 1)?;
+            (ours.channel, theirs.channel) = (Some(our_end), Some(their_end));
+        }
+        if self.newline.is_some() {
+            let (our_end, mut their_end) = newline::pair()?;
+            descriptors::lift(&mut their_end, above + 1)?;
+            (ours.newline, theirs.newline) = (Some(our_end), Some(their_end));
+        }
+        Ok((ours, theirs))
     }
 
     fn prestart(&self) -> Blueprint {
@@ -109,21 +154,15 @@ impl Performer {
             candidates: vec![c"/bin/sh".to_owned()],
             arguments: vec![c"/bin/sh".to_owned(), c"-c".to_owned(), command],
             environment: self.environment.clone(),
-            listen_pid: false,
-            sockets: Vec::new(),
+            own_pid: Vec::new(),
+            descriptors: Vec::new(),
             core: None,
             // It may ask its questions before the worker has the terminal.
             traits: Traits { foreground: self.worker_traits.foreground, ..Traits::default() },
         }
     }
 
-    fn worker(
-        &self,
-        worker: WorkerId,
-        slot: Slot,
-        generation: Generation,
-        channel: Option<&OwnedFd>,
-    ) -> Blueprint {
+    fn worker(&self, worker: WorkerId, slot: Slot, generation: Generation, theirs: &Theirs) -> Blueprint {
         let sockets = self.sockets.of(slot);
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: String| {
@@ -144,7 +183,10 @@ impl Performer {
                 sockets.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(":"),
             );
         }
-        if channel.is_some() {
+        for (name, value) in &self.for_workers {
+            set(name, value.clone());
+        }
+        if theirs.channel.is_some() {
             set("NODE_CHANNEL_FD", descriptors::FIRST.to_string());
             set("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned());
             set("NODE_UNIQUE_ID", worker.to_string());
@@ -153,11 +195,17 @@ impl Performer {
             candidates: self.candidates.clone(),
             arguments: self.arguments.clone(),
             environment,
-            listen_pid: self.listen_pid && !sockets.is_empty(),
-            sockets: sockets
-                .iter()
-                .map(|listener| listener.fd.as_raw_fd())
-                .chain(channel.map(AsRawFd::as_raw_fd))
+            own_pid: [
+                ("LISTEN_PID", self.listen_pid && !sockets.is_empty()),
+                ("WATCHDOG_PID", self.has_watchdog),
+            ]
+            .into_iter()
+            .filter_map(|(name, is_wanted)| is_wanted.then_some(name))
+            .collect(),
+            descriptors: (descriptors::FIRST..)
+                .zip(sockets.iter().map(|listener| &listener.fd).chain(&theirs.channel))
+                .chain(self.newline.zip(theirs.newline.as_ref()))
+                .map(|(theirs, ours)| Inherited { ours: ours.as_raw_fd(), theirs })
                 .collect(),
             core: self.cores.get(usize::from(slot.0) % self.cores.len().max(1)).copied(),
             traits: self.worker_traits.clone(),

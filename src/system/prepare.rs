@@ -11,7 +11,7 @@ use super::primary::Primary;
 use super::slots::Slots;
 use super::socket::{self, Listener};
 use super::{descriptors, user};
-use crate::config::kinds::FileLimit;
+use crate::config::kinds::{FileLimit, Ready};
 use crate::config::{Config, Mode};
 use crate::exit;
 
@@ -55,6 +55,13 @@ pub fn worker_traits(config: &Config) -> Result<Traits, StartError> {
         None => None,
     };
     let files = config.settings.nofile.map(file_limits).transpose()?;
+    if let Ready::Descriptor(number) = config.settings.ready
+        && let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && u64::from(number) >= limit
+    {
+        let reason = format!("descriptor {number} is beyond our limit of {limit} open files");
+        return Err(StartError::setting("READY", &reason));
+    }
     Ok(Traits { identity, no_new_privs: config.no_new_privs, files, foreground: config.terminal })
 }
 

@@ -6,12 +6,15 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside: they wait, sleep and run threads")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod channel;
 mod exit_codes;
 mod harness;
 mod kernel;
 mod logging;
+mod notify;
 mod privileges;
+mod readiness;
 mod reaping;
 mod restarts;
 mod reuseport;

@@ -1,0 +1,114 @@
+//! What has happened, handed over event by event: signals, deaths, what workers say, what has changed.
+
+use mio::Events;
+use tracing::trace;
+
+use super::process::{self, Wait};
+use super::source::Source;
+use super::{System, primary};
+use crate::ids::Pid;
+use crate::signal::Signal;
+use crate::supervisor::event::Event;
+
+/// Most children that are reaped before signals are heard again.
+const REAP_BATCH: usize = 512;
+
+impl System {
+    /// Hears the signals that came.
+    pub(super) fn hear_signals(&mut self) {
+        for signal in self.signals.drain() {
+            // What it says is that there is somebody to reap; nobody is told before they are reaped.
+            if signal == Signal::CHLD {
+                self.reap = true;
+            } else {
+                self.reap_children();
+                self.turn(Event::Signalled(signal));
+            }
+        }
+    }
+
+    /// Reaps what there is. Each death is dealt with before the next is looked for, so that no action names a pid that
+    /// is free again.
+    pub(super) fn reap_children(&mut self) {
+        for _ in 0..REAP_BATCH {
+            if !std::mem::take(&mut self.reap) {
+                return;
+            }
+            let event = match process::wait(self.and_suspended) {
+                Wait::Exited(pid, status) => {
+                    self.reap = true;
+                    let killed = status.code() == 128 + Signal::KILL.number() as u8;
+                    trace!(pid = pid.raw(), status = %status, "reaped");
+                    if self.supervisor.is_worker(pid) {
+                        self.hear_last_words(pid);
+                    }
+                    let out_of_memory = killed && self.ran_out_of_memory();
+                    Event::Exited { pid, status, out_of_memory }
+                }
+                Wait::Suspended(pid) => {
+                    self.reap = true;
+                    Event::Suspended { pid }
+                }
+                Wait::Nothing => Event::Reaped { children_left: true },
+                Wait::NoChildren => Event::Reaped { children_left: false },
+            };
+            self.turn(event);
+        }
+    }
+
+    /// What a worker said before it died counts, and comes before its death.
+    fn hear_last_words(&mut self, pid: Pid) {
+        self.hear_notifications();
+        let mut heard = Vec::new();
+        self.newlines.died(pid, &mut heard);
+        if let Some(primary) = &mut self.primary {
+            let mut inputs = Vec::new();
+            primary.reaped(pid, &mut inputs);
+            heard.extend(inputs.into_iter().map(Event::Cluster));
+        }
+        self.hear(heard);
+    }
+
+    /// Hears what was written to the notification socket.
+    pub(super) fn hear_notifications(&mut self) {
+        let mut heard = Vec::new();
+        self.notify.read(&mut heard);
+        self.hear(heard);
+    }
+
+    /// Hears what workers say, who connects, and what has changed.
+    pub(super) fn hear_workers(&mut self, events: &Events) {
+        let (mut heard, mut inputs) = (Vec::new(), Vec::new());
+        self.newlines.read_on(&mut heard);
+        if let Some(primary) = &mut self.primary {
+            primary.read_on(&mut inputs);
+        }
+        if let Some(changes) = self.changes.as_mut().filter(|changes| changes.has_unread()) {
+            changes.read(self.clock.now());
+        }
+        for event in events {
+            match Source::of(event.token()) {
+                Source::Newline(worker) => self.newlines.read(worker, &mut heard),
+                Source::Changes => {
+                    if let Some(changes) = &mut self.changes {
+                        changes.read(self.clock.now());
+                    }
+                }
+                Source::Cluster(token) => {
+                    if let Some(primary) = &mut self.primary {
+                        primary.is_ready(&primary::Source::of(token), &mut inputs);
+                    }
+                }
+                Source::Signals | Source::Notifications => {}
+            }
+        }
+        heard.extend(inputs.into_iter().map(Event::Cluster));
+        self.hear(heard);
+    }
+
+    fn hear(&mut self, heard: Vec<Event>) {
+        for event in heard {
+            self.turn(event);
+        }
+    }
+}
