@@ -41,8 +41,13 @@ fn job(values: &Value, there: Option<&str>) -> tempfile::TempDir {
     });
     overlay(&mut all, values);
     let resources = release(&all).unwrap();
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web" } });
+    // Podman would remove an init container that has ended, and fails when it is not yet sure of that.
+    let annotations = json!({ "io.podman.annotations.init.container.type": "always" });
+    let metadata = json!({ "name": "web", "annotations": annotations });
+    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata });
     pod["spec"] = find(&resources, "Deployment", "web")["spec"]["template"]["spec"].clone();
+    // It would also start one that has ended well again and again.
+    pod["spec"]["restartPolicy"] = json!("OnFailure");
     let config = find(&resources, "ConfigMap", "web");
     std::fs::write(file("pod.yaml"), format!("{config}\n---\n{pod}\n")).unwrap();
     std::fs::copy(format!("{HERE}/kubelet.sh"), file("kubelet.sh")).unwrap();
@@ -90,7 +95,7 @@ fn a_pod_with_an_init_container_lives_its_whole_life() {
 fn a_pod_with_probes_that_are_commands_lives_its_whole_life_below_systemd_and_cgroup_v2() {
     let values = json!({ "allcores": { "from": "image" }, "settings": { "HTTP": "127.0.0.1:9180" } });
     let folder = job(&values, Some("/job"));
-    std::fs::write(folder.path().join("run.sh"), "exec ./kubelet.sh exec\n").unwrap();
+    std::fs::write(folder.path().join("run.sh"), "exec ./kubelet.sh exec /allcores\n").unwrap();
     let mut machine = Command::new(format!("{HERE}/vm.sh"));
     machine.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm")).arg(folder.path());
     let told = must(&mut machine);

@@ -1,23 +1,25 @@
 #!/bin/bash
-# kubelet.sh PROBES   plays the kubelet for the pod in the working directory, with podman and a real runtime, and tells what happened.
+# kubelet.sh PROBES [BINARY]   plays the kubelet for the pod in the working directory, with podman and a real runtime, and tells what happened.
 #
 #   images.tar     what the pod's containers are made of
 #   pod.yaml       what helm made of the chart; its name is web
 #   termination    what the pod has at /dev/termination-log
 #
-# PROBES: `http` asks the pod's port as the kubelet does, `exec` runs `allcores ctl check` in the container.
+# PROBES: `http` asks the pod's port as the kubelet does, `exec` runs `BINARY ctl check` in the container.
 set -eu
 probes=$1
+binary=${2:-}
 app=web-app
 
 say() { printf '== %s\n' "$*"; }
 wait_for() { # WHAT COMMAND…
-  local what=$1
+  local what=$1 deadline=$((SECONDS + 60))
   shift
-  for _ in $(seq 600); do
+  while [ $SECONDS -lt $deadline ]; do
     if "$@" >/dev/null 2>&1; then return; fi
     sleep 0.1
   done
+  "$@" || echo "code $?"
   echo "in vain: $what"
   podman ps --all
   podman logs $app
@@ -41,7 +43,6 @@ podman load --quiet --input images.tar >/dev/null
 podman kube play pod.yaml 2>played >/dev/null || { cat played; exit 1; }
 address=$(podman inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' \
   "$(podman pod inspect --format '{{.InfraContainerID}}' web)")
-binary=$(podman inspect --format '{{index .Config.Entrypoint 0}}' $app)
 
 say ready
 wait_for 'the pod is ready' probe ready
