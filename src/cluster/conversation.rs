@@ -2,6 +2,7 @@
 //!
 //! Decides what an answer belongs to. An answer to nothing means nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::{Splitter, TooLong};
@@ -9,6 +10,15 @@ use crate::ids::{ConnectionId, ListenerId, Slot};
 
 /// Handles that may be on their way to one worker before siblings' mail is dropped.
 const MOST_HANDLES: usize = 64;
+
+/// A connection that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Whose.
+    pub listener: ListenerId,
+    /// Which.
+    pub connection: ConnectionId,
+}
 
 /// One worker's side of the channel, as we know it.
 #[derive(Clone, Debug)]
@@ -25,8 +35,8 @@ pub struct Conversation {
     next_seq: u64,
     /// Handles that were sent and neither acknowledged nor refused, in order: the offer's number, or a listener.
     handles: VecDeque<Option<u64>>,
-    /// Offers that were not answered, by number.
-    offers: BTreeMap<u64, ListenerId>,
+    /// Offers that were not answered, and their numbers: answers name them, and may come in any order.
+    offers: VecDeque<(u64, Offer)>,
     /// Descriptors that came and belong to no message yet.
     descriptors: VecDeque<ConnectionId>,
 }
@@ -42,15 +52,19 @@ impl Conversation {
             splitter: Splitter::default(),
             next_seq: 0,
             handles: VecDeque::new(),
-            offers: BTreeMap::new(),
+            offers: VecDeque::new(),
             descriptors: VecDeque::new(),
         }
     }
 
-    /// The lines that are complete with what came now.
-    pub fn split(&mut self, bytes: &[u8], descriptors: Vec<ConnectionId>) -> Result<Vec<Vec<u8>>, TooLong> {
+    /// Descriptors came, for a message that comes with them.
+    pub fn received(&mut self, descriptors: Vec<ConnectionId>) {
         self.descriptors.extend(descriptors);
-        self.splitter.split(bytes)
+    }
+
+    /// Takes the next line off what came.
+    pub fn next_line<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, TooLong> {
+        self.splitter.next(bytes)
     }
 
     /// The number of our next message.
@@ -75,9 +89,9 @@ impl Conversation {
     }
 
     /// A connection is offered, under this number.
-    pub fn offered(&mut self, seq: u64, listener: ListenerId) {
+    pub fn offered(&mut self, seq: u64, offer: Offer) {
         self.handles.push_back(Some(seq));
-        self.offers.insert(seq, listener);
+        self.offers.push_back((seq, offer));
     }
 
     /// The oldest handle came.
@@ -85,17 +99,22 @@ impl Conversation {
         self.handles.pop_front();
     }
 
-    /// The oldest handle was lost on the way: the listener whose offer it was.
-    pub fn refused(&mut self) -> Option<ListenerId> {
+    /// The oldest handle was lost on the way: what it was, if it was an offer.
+    pub fn refused(&mut self) -> Option<Offer> {
         let seq = self.handles.pop_front()??;
-        self.offers.remove(&seq)
+        self.take(seq)
     }
 
-    /// An offer is answered: whose it was.
-    pub fn answered(&mut self, ack: u64) -> Option<ListenerId> {
+    /// An offer is answered: which.
+    pub fn answered(&mut self, ack: u64) -> Option<Offer> {
         // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
         self.handles.retain(|handle| *handle != Some(ack));
-        self.offers.remove(&ack)
+        self.take(ack)
+    }
+
+    fn take(&mut self, seq: u64) -> Option<Offer> {
+        let place = self.offers.iter().position(|(number, _)| *number == seq)?;
+        self.offers.remove(place).map(|(_, offer)| offer)
     }
 
     /// A message of the worker's says that a handle comes with it: the one that did.

@@ -11,6 +11,7 @@
 pub mod balancer;
 pub mod conversation;
 pub mod frame;
+mod handoff;
 pub mod listener;
 mod listeners;
 pub mod mail;
@@ -18,14 +19,13 @@ pub mod message;
 mod object;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
-use balancer::{Balancer, Choice, Move, Rest};
+use balancer::{Balancer, Choice, Newcomer, Rest};
 use conversation::Conversation;
 use listener::{Errno, Place};
-use listeners::{Listener, Socket};
+use listeners::Listener;
 use mail::Letter;
 use message::{FromWorker, SockName};
 
@@ -52,19 +52,12 @@ pub enum Input {
     },
     /// Connections wait at a listener.
     Readable(ListenerId),
-    /// Answers [`Effect::Accept`], for each connection.
+    /// Answers [`Effect::Accept`].
     Accepted {
         /// Where.
         listener: ListenerId,
-        /// Which.
-        connection: ConnectionId,
-        /// Whence; nothing for a UNIX socket.
-        peer: Option<IpAddr>,
-    },
-    /// Answers the same, after the last connection.
-    AcceptedAll {
-        /// Where.
-        listener: ListenerId,
+        /// Which connections, numbered in this order.
+        newcomers: Vec<Newcomer>,
         /// Whether more wait.
         rest: Rest,
     },
@@ -112,13 +105,17 @@ pub enum Effect {
         /// How its connections reach workers.
         sharing: Sharing,
     },
-    /// Accept so many connections, or as many as there are. Answered by [`Input::Accepted`] and [`Input::AcceptedAll`].
+    /// Accept so many connections, or as many as there are. Answered by [`Input::Accepted`].
     Accept {
         /// Where.
         listener: ListenerId,
         /// How many at the most.
         most: usize,
     },
+    /// Let nobody new in at a listener. Who is in can still be accepted.
+    Refuse(ListenerId),
+    /// Close a listener.
+    CloseListener(ListenerId),
     /// Close our copy of a connection.
     Close(ConnectionId),
     /// A server of the worker's listens.
@@ -154,6 +151,8 @@ pub struct Cluster {
     ended: BTreeMap<WorkerId, bool>,
     listeners: BTreeMap<ListenerId, Listener>,
     next_listener: ListenerId,
+    /// Nobody gets a listener any more.
+    ends: bool,
     effects: Vec<Effect>,
 }
 
@@ -166,6 +165,7 @@ impl Cluster {
             ended: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: ListenerId(0),
+            ends: false,
             effects: Vec::new(),
         }
     }
@@ -182,11 +182,8 @@ impl Cluster {
             Input::Ended(worker) => self.ended(worker),
             Input::Bound { listener, result } => self.bound(listener, result),
             Input::Readable(listener) => self.with_balancer(listener, Balancer::readable),
-            Input::Accepted { listener, connection, peer } => {
-                self.with_balancer(listener, |balancer| balancer.accepted(connection, peer));
-            }
-            Input::AcceptedAll { listener, rest } => {
-                self.with_balancer(listener, |balancer| balancer.accepted_all(rest, now));
+            Input::Accepted { listener, newcomers, rest } => {
+                self.with_balancer(listener, |balancer| balancer.accepted(newcomers, rest, now));
             }
         }
         self.pump(now)
@@ -212,8 +209,9 @@ impl Cluster {
         }
     }
 
-    /// Asks a worker to leave. Whether there is a channel to ask through.
-    pub fn disconnect(&mut self, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+    /// Asks a worker to leave; it is out of rotation from now on, if it was not before.
+    pub fn disconnect(&mut self, now: Time, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+        self.retire(worker);
         if let Some(conversation) = self.workers.get_mut(&worker) {
             conversation.wished_to_leave = true;
             let line = message::disconnect(conversation.next_seq());
@@ -222,7 +220,7 @@ impl Cluster {
             }
             self.send(worker, line, Handle::None);
         }
-        std::mem::take(&mut self.effects)
+        self.pump(now)
     }
 
     /// A worker's channel is still open.
@@ -250,21 +248,22 @@ impl Cluster {
         self.effects.push(Effect::Send { worker, line, handle });
     }
 
-    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: Vec<ConnectionId>) {
+    fn read(&mut self, now: Time, worker: WorkerId, mut bytes: &[u8], descriptors: Vec<ConnectionId>) {
         let Some(conversation) = self.workers.get_mut(&worker) else {
             return self.effects.extend(descriptors.into_iter().map(Effect::Close));
         };
-        let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.break_off(worker, "a line longer than 8 MiB");
-        };
-        for line in lines {
-            match FromWorker::read(&line) {
-                Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
+        conversation.received(descriptors);
+        while let Some(conversation) = self.workers.get_mut(&worker) {
+            match conversation.next_line(&mut bytes) {
+                Ok(None) => {
+                    return self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
+                }
+                Ok(Some(line)) => match FromWorker::read(&line) {
+                    Ok(message) => self.received(now, worker, message),
+                    Err(message::NotJson) => self.break_off(worker, "a line that is no JSON"),
+                },
+                Err(frame::TooLong) => self.break_off(worker, "a line longer than 8 MiB"),
             }
-        }
-        if let Some(conversation) = self.workers.get_mut(&worker) {
-            self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
         }
     }
 
@@ -280,13 +279,13 @@ impl Cluster {
             FromWorker::Online | FromWorker::Other => {}
             FromWorker::Ack => conversation.acknowledged(),
             FromWorker::Nack => {
-                if let Some(listener) = conversation.refused() {
-                    self.with_balancer(listener, |balancer| balancer.refused(worker, now));
+                if let Some(offer) = conversation.refused() {
+                    self.refused(now, worker, offer);
                 }
             }
             FromWorker::Answer { ack, accepted } => {
-                if let Some(listener) = conversation.answered(ack) {
-                    self.answered(now, worker, listener, accepted);
+                if let Some(offer) = conversation.answered(ack) {
+                    self.answered(now, worker, offer, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
@@ -338,60 +337,5 @@ impl Cluster {
                 });
             }
         }
-    }
-
-    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
-        let Some(listener) = self.listeners.get_mut(&listener) else { return };
-        if accepted {
-            let mut moves = Vec::new();
-            listener.balancer.taken(worker, &mut moves);
-            self.effects.extend(moves.iter().filter_map(|step| match step {
-                Move::Close(connection) => Some(Effect::Close(*connection)),
-                Move::Offer(..) | Move::Accept(_) => None,
-            }));
-        } else {
-            listener.balancer.declined(worker, now);
-        }
-    }
-
-    /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
-    fn ended(&mut self, worker: WorkerId) {
-        let Some(mut conversation) = self.workers.remove(&worker) else { return };
-        self.effects.extend(conversation.unclaimed(0).into_iter().map(Effect::Close));
-        self.ended.insert(worker, conversation.wished_to_leave);
-        let mut moves = Vec::new();
-        for listener in self.listeners.values_mut() {
-            listener.balancer.lose(worker, &mut moves);
-            if let Socket::Binding(askers) = &mut listener.socket {
-                askers.retain(|(asker, _)| *asker != worker);
-            }
-        }
-        self.effects.extend(moves.iter().filter_map(|step| match step {
-            Move::Close(connection) => Some(Effect::Close(*connection)),
-            Move::Offer(..) | Move::Accept(_) => None,
-        }));
-    }
-
-    /// Brings together who is free and who waits, and gives everything that is to be done.
-    fn pump(&mut self, now: Time) -> Vec<Effect> {
-        let mut moves = Vec::new();
-        for (id, listener) in &mut self.listeners {
-            listener.balancer.pump(now, &mut moves);
-            for step in moves.drain(..) {
-                let effect = match step {
-                    Move::Offer(worker, connection) => {
-                        let Some(conversation) = self.workers.get_mut(&worker) else { continue };
-                        let seq = conversation.next_seq();
-                        conversation.offered(seq, *id);
-                        let line = message::newconn(seq, &listener.quoted);
-                        Effect::Send { worker, line, handle: Handle::Connection(connection) }
-                    }
-                    Move::Accept(most) => Effect::Accept { listener: *id, most },
-                    Move::Close(connection) => Effect::Close(connection),
-                };
-                self.effects.push(effect);
-            }
-        }
-        std::mem::take(&mut self.effects)
     }
 }

@@ -48,7 +48,10 @@ impl Supervisor {
         }
         match &mut self.cluster {
             Some(cluster) if cluster.is_open(process.worker) => {
-                cluster.retire(process.worker);
+                // At the end of us all, those who were let in last are still to be served.
+                if why != Why::End {
+                    cluster.retire(process.worker);
+                }
                 self.workers[index].state = State::Settling { process, leave: wanted, until: now + SETTLE };
             }
             Some(_) | None => self.send_stop_signal(index, process, wanted),
@@ -166,7 +169,8 @@ impl Supervisor {
             Patience::Forever => None,
         };
         self.workers[index].state = State::Leaving { process, leave, signal_at };
-        let asked = self.cluster.as_mut().map(|cluster| cluster.disconnect(process.worker, shutdown_first));
+        let asked =
+            self.cluster.as_mut().map(|cluster| cluster.disconnect(now, process.worker, shutdown_first));
         self.perform_effects(now, asked.unwrap_or_default());
     }
 }

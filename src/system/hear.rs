@@ -1,12 +1,14 @@
-//! What has happened, handed over event by event: signals, deaths, what workers say, what has changed.
+//! What has happened, handed over event by event: signals, deaths, what workers say, what has changed, who asks.
 
 use mio::Events;
 use tracing::trace;
 
 use super::process::{self, Wait};
 use super::source::Source;
-use super::{System, primary};
+use super::window::Look;
+use super::{System, find_groups, primary};
 use crate::ids::Pid;
+use crate::observe::routes;
 use crate::signal::Signal;
 use crate::supervisor::event::Event;
 
@@ -99,10 +101,34 @@ impl System {
                         primary.is_ready(&primary::Source::of(token), &mut inputs);
                     }
                 }
-                Source::Signals | Source::Notifications => {}
+                Source::Signals | Source::Notifications | Source::Client(_) => {}
             }
         }
         heard.extend(inputs.into_iter().map(Event::Cluster));
+        self.hear(heard);
+    }
+
+    /// Hears who asks something of us, and answers what is no more than a look.
+    pub(super) fn hear_clients(&mut self, events: &Events) {
+        let mut heard = Vec::new();
+        for event in events {
+            if let Source::Client(number) = Source::of(event.token()) {
+                self.server.note(number, event, &mut heard);
+            }
+        }
+        if self.server.is_idle() {
+            return self.hear(heard);
+        }
+        let now = self.clock.now();
+        let mut look = Look {
+            window: &mut self.window,
+            supervisor: &self.supervisor,
+            groups: self.groups.get_or_init(find_groups),
+            sockets: &self.performer.sockets,
+            primary: self.primary.as_ref(),
+            now,
+        };
+        self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
         self.hear(heard);
     }
 

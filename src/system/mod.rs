@@ -7,9 +7,12 @@ mod bind;
 pub mod cgroup;
 mod channel;
 mod child;
-mod clock;
+pub mod clock;
+mod connection;
+pub mod control;
 mod descendants;
 mod descriptors;
+mod door;
 mod hear;
 mod newline;
 mod notify;
@@ -20,6 +23,7 @@ mod primary;
 mod process;
 mod queue;
 pub mod readings;
+mod server;
 pub mod signals;
 mod slots;
 mod socket;
@@ -28,6 +32,7 @@ mod steer;
 pub mod terminal;
 mod user;
 mod watch;
+mod window;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -56,11 +61,12 @@ use notify::Notify;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::Primary;
-use queue::Depths;
+use server::Server;
 use signals::Signals;
-use socket::Listener;
+use socket::{Listener, SocketFile};
 use source::Source;
 use watch::Changes;
+use window::Window;
 
 /// Everything that a run holds.
 pub struct System {
@@ -74,6 +80,10 @@ pub struct System {
     signals: Signals,
     poll: Poll,
     clock: Clock,
+    server: Server,
+    /// Removed when we leave.
+    _control: Option<SocketFile>,
+    window: Window,
     groups: OnceCell<Cgroups>,
     out_of_memory: OutOfMemory,
     and_suspended: bool,
@@ -97,6 +107,8 @@ impl System {
             .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
             .map_err(|error| failed("there is no notification socket", error))?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
+        let (doors, control) = control::open(&config.settings)?;
+        let server = Server::new(&poll, doors).map_err(|error| failed("clients cannot be watched", error))?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
         {
@@ -115,6 +127,9 @@ impl System {
             announcer: Announcer::new(config.notify_socket.clone()),
             signals,
             poll,
+            server,
+            _control: control,
+            window: Window::new(config),
             groups: OnceCell::new(),
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
@@ -139,6 +154,7 @@ impl System {
         let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
+                self.server.say_last_words(self.clock.now());
                 return exit;
             }
             self.wait(&mut events);
@@ -152,18 +168,9 @@ impl System {
             }
             self.reap_children();
             self.hear_workers(&events);
+            self.hear_clients(&events);
             self.meet_deadline();
         }
-    }
-
-    /// Connections that wait to be accepted, by the name of the listener or its address.
-    pub fn queue_depths(&self) -> Vec<(String, u32)> {
-        let mut depths = Depths::new();
-        self.performer.sockets.add_depths(&mut depths);
-        if let Some(primary) = &self.primary {
-            primary.add_depths(&mut depths);
-        }
-        depths.into_iter().collect()
     }
 
     fn groups(&self) -> &Cgroups {
@@ -189,7 +196,8 @@ impl System {
     /// When something is due, whatever happens until then.
     fn deadline(&self) -> Option<Time> {
         let supervisor = self.supervisor.deadline().map(|(time, _)| time);
-        supervisor.into_iter().chain(self.changes.as_ref().and_then(Changes::deadline)).min()
+        let changes = self.changes.as_ref().and_then(Changes::deadline);
+        supervisor.into_iter().chain(changes).chain(self.server.deadline()).min()
     }
 
     /// Whether somebody said more than was read, of which nobody tells us a second time.
@@ -198,6 +206,7 @@ impl System {
             || self.newlines.has_unread()
             || self.primary.as_ref().is_some_and(Primary::has_unread)
             || self.changes.as_ref().is_some_and(Changes::has_unread)
+            || self.server.could_go_on()
     }
 
     /// Sleeps until something happens or is due.
@@ -268,7 +277,7 @@ impl System {
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),
             Action::Announce(announcement) => self.announcer.tell(&announcement),
-            Action::Answer { .. } => {}
+            Action::Answer { client, answer } => self.server.answer(self.clock.now(), client, &answer),
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),

@@ -4,19 +4,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockFlag, SockaddrStorage, accept4, getpeername, getsockname};
 use tracing::{debug, warn};
 
 use super::bind::Binder;
 use super::channel::{Buffers, Channel, Incoming};
+use super::door;
 use super::queue::{self, Depths};
-use crate::cluster::balancer::{Choice, Rest};
+use crate::cluster::balancer::{Choice, Newcomer, Rest};
 use crate::cluster::listener::{Errno as NodeErrno, Place};
 use crate::cluster::message::SockName;
 use crate::cluster::{Effect, Handle, Input, Sharing};
@@ -197,6 +199,8 @@ impl Primary {
                 inputs.push(Input::Bound { listener, result });
             }
             Effect::Accept { listener, most } => self.accept(listener, most, inputs),
+            Effect::Refuse(listener) => self.refuse(listener),
+            Effect::CloseListener(listener) => self.close(listener),
             Effect::Close(connection) => {
                 self.connections.remove(&connection);
             }
@@ -286,20 +290,45 @@ impl Primary {
         Ok(name)
     }
 
+    fn refuse(&mut self, id: ListenerId) {
+        let Some(Watched { fd, .. }) = self.listeners.get(&id) else { return };
+        if self.binder.was_passed(fd) {
+            // Who passed it to us has it still: those who are in its queue are the next one's.
+            self.close(id);
+        } else if let Err(error) = door::shut(fd) {
+            debug!(error = %error, "who connects as the listener is closed may be cut off");
+        }
+    }
+
+    fn close(&mut self, id: ListenerId) {
+        let Some(Watched { fd, .. }) = self.listeners.remove(&id) else { return };
+        // One that was passed to us is not closed by us alone.
+        if let Err(error) = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd())) {
+            debug!(error = %error, "listener was not watched");
+        }
+        self.binder.forget(&fd);
+    }
+
     /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
-        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else { return };
+        let (mut rest, mut newcomers) = (Rest::More, Vec::new());
+        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else {
+            return inputs.push(Input::Accepted { listener: id, newcomers, rest: Rest::Nothing });
+        };
         let (listener, with_peer) = (fd.clone(), *with_peer);
-        let (mut rest, mut taken) = (Rest::More, 0);
-        while taken < most && rest == Rest::More {
+        while newcomers.len() < most && rest == Rest::More {
+            // To accept in vain is as much work for the kernel as to accept.
+            if !newcomers.is_empty() && !has_more(&listener) {
+                rest = Rest::Nothing;
+                break;
+            }
             match accept_one(listener.as_raw_fd()) {
                 Ok(fd) => {
-                    taken += 1;
                     let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
-                    let connection = self.keep(fd);
-                    inputs.push(Input::Accepted { listener: id, connection, peer });
+                    newcomers.push(Newcomer { connection: self.keep(fd), peer });
                 }
-                Err(Errno::EAGAIN) => rest = Rest::Nothing,
+                // The second is said when it was shut.
+                Err(Errno::EAGAIN | Errno::EINVAL) => rest = Rest::Nothing,
                 Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => {}
                 Err(error) => {
                     warn!(error = %error, "connection cannot be accepted, trying again soon");
@@ -307,7 +336,7 @@ impl Primary {
                 }
             }
         }
-        inputs.push(Input::AcceptedAll { listener: id, rest });
+        inputs.push(Input::Accepted { listener: id, newcomers, rest });
     }
 }
 
@@ -318,6 +347,12 @@ fn watch(registry: &Registry, worker: WorkerId, channel: &Channel, for_room: boo
     if let Err(error) = registry.reregister(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
         warn!(worker = worker.0, error = %error, "channel cannot be watched");
     }
+}
+
+/// Whether somebody waits.
+fn has_more(listener: &OwnedFd) -> bool {
+    // Who cannot be asked is tried.
+    poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) != Ok(0)
 }
 
 fn accept_one(listener: RawFd) -> Result<OwnedFd, Errno> {

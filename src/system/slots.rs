@@ -301,7 +301,10 @@ mod tests {
         let mut depths = Depths::new();
         slots.add_depths(&mut depths);
         let Place::Tcp(addr) = address.place else { unreachable!() };
-        assert_eq!(depths, Depths::from([(addr.to_string(), kept[0] + kept[1] + 60)]));
+        assert_eq!(
+            depths,
+            Depths::from([((addr.to_string(), addr.to_string()), Some(kept[0] + kept[1] + 60))])
+        );
     }
 
     #[test]

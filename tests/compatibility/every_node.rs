@@ -39,8 +39,8 @@ macro_rules! with_each {
             }
 
             #[test]
-            fn whatever_a_worker_took_is_answered() {
-                stopping::answers_all_that_workers_took($version);
+            fn whoever_has_connected_is_answered() {
+                stopping::answers_all_who_have_connected($version);
             }
 
             #[test]

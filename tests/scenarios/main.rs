@@ -4,6 +4,7 @@
 
 mod backoff;
 mod balancer;
+mod closing;
 mod cluster;
 mod conversation;
 mod leaving;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::Rest;
+use allcores::cluster::balancer::{Newcomer, Rest};
 use allcores::cluster::listener::{Errno, Place};
 use allcores::cluster::message::SockName;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
@@ -115,7 +115,14 @@ impl Primary {
 
     pub fn is_told_to_leave(&mut self, worker: u64, shutdown_first: bool) {
         self.tell(&format!("{worker} is told to leave"));
-        let effects = self.cluster.disconnect(WorkerId(worker), shutdown_first);
+        let effects = self.cluster.disconnect(self.now, WorkerId(worker), shutdown_first);
+        self.perform(effects);
+    }
+
+    /// We end.
+    pub fn closes(&mut self) {
+        self.tell("we end");
+        let effects = self.cluster.close(self.now);
         self.perform(effects);
     }
 
@@ -181,6 +188,8 @@ impl Primary {
                 Effect::EndChannel { worker, .. } => answers.push_back(Input::Ended(worker)),
                 Effect::Send { .. }
                 | Effect::Deliver { .. }
+                | Effect::Refuse(_)
+                | Effect::CloseListener(_)
                 | Effect::Close(_)
                 | Effect::Listening(_)
                 | Effect::SaidReady(_) => {}
@@ -193,17 +202,21 @@ impl Primary {
 
     fn accept(&mut self, listener: ListenerId, most: usize, answers: &mut VecDeque<Input>) {
         if self.accept_fails {
-            return answers.push_back(Input::AcceptedAll { listener, rest: Rest::Unknown });
+            return answers.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Unknown,
+            });
         }
         let clients = self.clients.entry(listener).or_default();
         let taken = clients.len().min(most);
-        for peer in clients.drain(..taken) {
-            let connection = ConnectionId(self.next_connection);
+        let newcomer = |peer| {
             self.next_connection += 1;
-            answers.push_back(Input::Accepted { listener, connection, peer });
-        }
+            Newcomer { connection: ConnectionId(self.next_connection - 1), peer }
+        };
+        let newcomers = clients.drain(..taken).map(newcomer).collect();
         let rest = if taken < most { Rest::Nothing } else { Rest::More };
-        answers.push_back(Input::AcceptedAll { listener, rest });
+        answers.push_back(Input::Accepted { listener, newcomers, rest });
     }
 
     fn tell(&mut self, what: &str) {
@@ -242,15 +255,19 @@ fn name(place: &Place) -> Option<SockName> {
     }
 }
 
-/// The answer that a shell gives to an effect, as far as the effect alone says it.
-pub fn bound(effect: &Effect) -> Option<Input> {
+/// The answer that a shell to which nobody connects gives to an effect.
+pub fn answer_to(effect: &Effect) -> Option<Input> {
     match effect {
         Effect::Bind { listener, place, .. } => {
             Some(Input::Bound { listener: *listener, result: Ok(name(place)) })
         }
+        Effect::Accept { listener, .. } => {
+            Some(Input::Accepted { listener: *listener, newcomers: Vec::new(), rest: Rest::Nothing })
+        }
         Effect::Send { .. }
         | Effect::Deliver { .. }
-        | Effect::Accept { .. }
+        | Effect::Refuse(_)
+        | Effect::CloseListener(_)
         | Effect::Close(_)
         | Effect::Listening(_)
         | Effect::SaidReady(_)
@@ -299,6 +316,8 @@ pub fn told(effect: &Effect) -> String {
         Effect::Deliver { worker, line } => format!("mail to {worker}: {}", line.trim_end()),
         Effect::Bind { listener: ListenerId(id), place, .. } => format!("bind listener {id}: {}", at(place)),
         Effect::Accept { listener: ListenerId(id), most } => format!("accept up to {most} at listener {id}"),
+        Effect::Refuse(ListenerId(id)) => format!("let nobody in at listener {id}"),
+        Effect::CloseListener(ListenerId(id)) => format!("close listener {id}"),
         Effect::Close(ConnectionId(id)) => format!("close connection {id}"),
         Effect::Listening(worker) => format!("worker {worker} listens"),
         Effect::SaidReady(worker) => format!("worker {worker} says ready"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::{Choice, Rest};
+use allcores::cluster::balancer::{Choice, Newcomer, Rest};
 use allcores::cluster::listener::{IN_USE, Place};
 use allcores::cluster::message::SockName;
 use allcores::cluster::{Cluster, Effect, Input, Sharing};
@@ -122,8 +122,18 @@ impl World {
 
     pub fn disconnects(&mut self, worker: WorkerId) {
         self.retires(worker);
-        let effects = self.cluster.disconnect(worker, false);
-        self.performs(effects, &mut VecDeque::new());
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.disconnect(self.now, worker, false);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
+    }
+
+    /// We end: whoever has connected is served, if somebody can.
+    pub fn ends(&mut self) {
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.close(self.now);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
     }
 
     /// Time passes; every deadline on the way is met on time.
@@ -168,7 +178,15 @@ impl World {
                     self.workers.remove(&worker);
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Deliver { .. } | Effect::Close(_) | Effect::Listening(_) | Effect::SaidReady(_) => {}
+                Effect::Deliver { .. }
+                | Effect::Refuse(_)
+                | Effect::Close(_)
+                | Effect::Listening(_)
+                | Effect::SaidReady(_) => {}
+                Effect::CloseListener(listener) => {
+                    let clients = self.clients.remove(&listener);
+                    assert_eq!(clients, Some(VecDeque::new()), "who is in is cut off");
+                }
             }
         }
     }
@@ -185,17 +203,21 @@ impl World {
 
     fn accepts(&mut self, listener: ListenerId, most: usize, inputs: &mut VecDeque<Input>) {
         if self.accepting_fails {
-            return inputs.push_back(Input::AcceptedAll { listener, rest: Rest::Unknown });
+            return inputs.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Unknown,
+            });
         }
         let clients = self.clients.get_mut(&listener).unwrap();
         let taken = clients.len().min(most);
-        for peer in clients.drain(..taken) {
-            let connection = ConnectionId(self.next_connection);
+        let newcomer = |peer| {
             self.next_connection += 1;
-            inputs.push_back(Input::Accepted { listener, connection, peer: Some(peer) });
-        }
+            Newcomer { connection: ConnectionId(self.next_connection - 1), peer: Some(peer) }
+        };
+        let newcomers = clients.drain(..taken).map(newcomer).collect();
         let rest = if taken < most { Rest::Nothing } else { Rest::More };
-        inputs.push_back(Input::AcceptedAll { listener, rest });
+        inputs.push_back(Input::Accepted { listener, newcomers, rest });
     }
 
     /// Nothing goes wrong any more, and somebody serves: then nobody waits, here or in the kernel.

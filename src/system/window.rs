@@ -1,0 +1,86 @@
+//! What is seen of a run from outside: the supervisor's picture, and readings of the system, taken when somebody asks.
+
+use std::time::Duration;
+
+use super::cgroup::Cgroups;
+use super::primary::Primary;
+use super::queue::Depths;
+use super::readings;
+use super::slots::Slots;
+use crate::config::Config;
+use crate::observe::figures::{About, Figures, Listener, View};
+use crate::observe::routes::Sight;
+use crate::supervisor::Supervisor;
+use crate::supervisor::status::Status;
+use crate::supervisor::time::Time;
+
+/// Readings of this age are shown again: however often somebody asks, reading stays cheap.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// What does not change, and the last readings.
+pub struct Window {
+    about: About,
+    last: Option<(Time, Figures)>,
+}
+
+/// The view of one moment.
+pub struct Look<'a> {
+    /// Through which it is had.
+    pub window: &'a mut Window,
+    /// What the supervisor knows.
+    pub supervisor: &'a Supervisor,
+    /// The container.
+    pub groups: &'a Cgroups,
+    /// The sockets that workers inherit.
+    pub sockets: &'a Slots,
+    /// Those of a cluster.
+    pub primary: Option<&'a Primary>,
+    /// When.
+    pub now: Time,
+}
+
+impl Window {
+    /// A window on this run.
+    pub fn new(config: &Config) -> Self {
+        Self { about: About { pid: std::process::id(), mode: config.mode }, last: None }
+    }
+}
+
+impl Sight for Look<'_> {
+    fn status(&self) -> Status {
+        self.supervisor.status(self.now)
+    }
+
+    fn figures(&mut self, status: &Status) -> Figures {
+        if let Some((time, figures)) = &self.window.last
+            && self.now - *time < FRESH
+        {
+            return figures.clone();
+        }
+        let figures = self.read(status);
+        self.window.last = Some((self.now, figures.clone()));
+        figures
+    }
+
+    fn view<'a>(&self, status: &'a Status, figures: &'a Figures) -> View<'a> {
+        View { about: self.window.about, uptime: self.now.since_start(), status, figures }
+    }
+}
+
+impl Look<'_> {
+    fn read(&self, status: &Status) -> Figures {
+        let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
+        let mut depths = Depths::new();
+        self.sockets.add_depths(&mut depths);
+        if let Some(primary) = self.primary {
+            primary.add_depths(&mut depths);
+        }
+        let listener = |((name, address), waiting)| Listener { name, address, waiting };
+        Figures {
+            usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
+            container: readings::container(self.groups),
+            listeners: depths.into_iter().map(listener).collect(),
+            handoffs: None,
+        }
+    }
+}
