@@ -64,6 +64,13 @@ pub enum Input {
         /// Whether more wait.
         rest: Rest,
     },
+    /// Answers [`Effect::AsksStatus`].
+    Status {
+        /// Who asked.
+        worker: WorkerId,
+        /// One line of JSON.
+        json: String,
+    },
 }
 
 /// What goes along with a message.
@@ -141,8 +148,10 @@ pub enum Effect {
         /// How long that took.
         lag: Duration,
     },
-    /// The worker's program asks for the status. It is told by [`Cluster::tell_status`].
+    /// The worker's program asks for the status. Answered by [`Input::Status`].
     AsksStatus(WorkerId),
+    /// The worker has taken as many connections as it is to.
+    Served(WorkerId),
     /// The worker broke the protocol: its channel is to be ended.
     EndChannel {
         /// Whose.
@@ -193,9 +202,9 @@ impl Cluster {
         }
     }
 
-    /// A worker was started; its channel is open.
-    pub fn join(&mut self, worker: WorkerId, slot: Slot) {
-        self.workers.insert(worker, Conversation::new(slot));
+    /// A worker was started; its channel is open. When it has taken `most` connections, [`Effect::Served`] says so.
+    pub fn join(&mut self, worker: WorkerId, slot: Slot, most: Option<u64>) {
+        self.workers.insert(worker, Conversation::new(slot, most));
     }
 
     /// What follows from what happened.
@@ -208,6 +217,7 @@ impl Cluster {
             Input::Accepted { listener, newcomers, rest } => {
                 self.accepted(now, listener, newcomers, rest);
             }
+            Input::Status { worker, json } => self.tell_status(worker, &json),
         }
         self.pump(now)
     }
@@ -255,12 +265,10 @@ impl Cluster {
         std::mem::take(&mut self.effects)
     }
 
-    /// Answers [`Effect::AsksStatus`], with one line of JSON.
-    pub fn tell_status(&mut self, worker: WorkerId, status: &str) -> Vec<Effect> {
+    fn tell_status(&mut self, worker: WorkerId, json: &str) {
         if self.is_open(worker) {
-            self.effects.push(Effect::Deliver { worker, line: message::status(status) });
+            self.effects.push(Effect::Deliver { worker, line: message::status(json) });
         }
-        std::mem::take(&mut self.effects)
     }
 
     /// A worker's channel is still open.

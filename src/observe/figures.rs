@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Mode;
-use crate::ids::Pid;
+use crate::ids::{Pid, Slot};
 use crate::supervisor::status::Status;
 
 /// What a process uses. What cannot be read is `None`.
@@ -49,6 +49,8 @@ pub struct Listener {
 pub struct Handoffs {
     /// Accepted, and not taken yet.
     pub pending: u64,
+    /// Taken, by slot.
+    pub taken: BTreeMap<Slot, u64>,
     /// How many were taken within so many seconds or less, and not within those of the bucket before.
     pub buckets: Vec<(f64, u64)>,
     /// How many were taken, those that took longer than any bucket included.

@@ -85,7 +85,9 @@ metrics! {
         each_worker(view, samples, |worker| worker.lag.map(seconds));
     };
     "handoffs_total" Counter "slot" "Connections that the slot's worker took (cluster)." |view, samples| {
-        each_worker(view, samples, |worker| worker.connections.map(|taken| taken as f64));
+        for (slot, taken) in view.figures.handoffs.iter().flat_map(|handoffs| &handoffs.taken) {
+            samples.labelled("slot", slot, taken);
+        }
     };
     "handoff_seconds" Histogram "le" "Time from a connection's acceptance until a worker has it (cluster)." |view, samples| {
         if let Some(handoffs) = &view.figures.handoffs {

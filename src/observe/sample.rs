@@ -69,6 +69,7 @@ impl Default for Sample {
         let listener = Listener { name: "we\"b".to_owned(), address: "[::]:80".to_owned(), waiting: Some(5) };
         let handoffs = Handoffs {
             pending: 1,
+            taken: BTreeMap::from([(Slot(0), 40)]),
             buckets: vec![(0.001, 3), (0.1, 1)],
             count: 5,
             sum: 0.75,

@@ -2,11 +2,15 @@
 
 use super::Supervisor;
 use super::action::Action;
+use super::rollout::{Errand, Limit};
 use super::time::Time;
+use super::worker::Role;
 use crate::cluster::balancer::Choice;
+use crate::cluster::figures::Figures;
 use crate::cluster::{Cluster, Effect, Input, Sharing};
 use crate::config::kinds::Balance;
 use crate::config::{Config, Mode, Word};
+use crate::ids::WorkerId;
 
 /// The primary of a cluster; other modes have none.
 pub(super) fn primary(config: &Config) -> Option<Cluster> {
@@ -25,7 +29,11 @@ impl Supervisor {
         let Some(cluster) = &mut self.cluster else { return };
         let ended = match &input {
             Input::Ended(worker) => Some(*worker),
-            Input::Read { .. } | Input::Bound { .. } | Input::Readable(_) | Input::Accepted { .. } => None,
+            Input::Read { .. }
+            | Input::Bound { .. }
+            | Input::Readable(_)
+            | Input::Accepted { .. }
+            | Input::Status { .. } => None,
         };
         let effects = cluster.handle(now, input);
         self.perform_effects(now, effects);
@@ -54,9 +62,9 @@ impl Supervisor {
                     self.settle(now);
                 }
                 Effect::Alive { worker, .. } => self.alive(now, worker),
-                // Nobody can show it yet.
-                Effect::AsksStatus(_) => {}
+                Effect::Served(worker) => self.has_served(now, worker),
                 Effect::Send { .. }
+                | Effect::AsksStatus(_)
                 | Effect::Ask { .. }
                 | Effect::Resume(_)
                 | Effect::Deliver { .. }
@@ -74,6 +82,20 @@ impl Supervisor {
     pub(super) fn close_listeners(&mut self, now: Time) {
         let effects = self.cluster.as_mut().map(|cluster| cluster.close(now));
         self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// A worker has taken as many connections as it is to.
+    fn has_served(&mut self, now: Time, worker: WorkerId) {
+        let is_current = |index: &usize| self.workers[*index].role == Role::Current;
+        if let Some(index) = self.index_of(worker).filter(is_current) {
+            self.replace(self.workers[index].slot, Errand::Limit(Limit::Connections));
+            self.settle(now);
+        }
+    }
+
+    /// What passed through the primary, and how many connections nobody has taken yet; in mode `cluster`.
+    pub fn handoffs(&self) -> Option<(&Figures, usize)> {
+        self.cluster.as_ref().map(|cluster| (cluster.figures(), cluster.pending()))
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.

@@ -72,6 +72,8 @@ pub enum Event {
     ClientLeft(ClientId),
     /// A path of `RELOAD_ON_CHANGE` changed; a burst of changes is one.
     Changed(PathBuf),
+    /// Somebody looked at readings that were taken for it.
+    LookedAt,
     /// Answers [`Action::Measure`](super::action::Action::Measure).
     Measured(Measurements),
     /// The moment that [`Supervisor::deadline`](super::Supervisor::deadline) named has come.

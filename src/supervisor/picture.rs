@@ -55,6 +55,8 @@ impl Supervisor {
 
     fn shown(&self, now: Time, worker: &Worker) -> WorkerStatus {
         let process = worker.state.process();
+        let figures =
+            process.zip(self.cluster.as_ref()).and_then(|(process, cluster)| cluster.worker(process.worker));
         WorkerStatus {
             slot: worker.slot,
             role: match worker.role {
@@ -80,8 +82,8 @@ impl Supervisor {
             restarts: worker.starts.saturating_sub(1),
             failures: worker.backoff.failures(),
             says: worker.vitals.says.clone(),
-            lag: None,
-            connections: None,
+            lag: figures.and_then(|figures| figures.lag),
+            connections: figures.map(|figures| figures.taken),
         }
     }
 }

@@ -137,7 +137,21 @@ impl System {
             now,
         };
         self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
+        heard.extend(self.window.was_read(now).then_some(Event::LookedAt));
         self.hear(heard);
+    }
+
+    /// What `/status` says, for a worker's program that asks.
+    pub(super) fn status_json(&mut self) -> String {
+        let mut look = Look {
+            window: &mut self.window,
+            supervisor: &self.supervisor,
+            groups: self.groups.get_or_init(find_groups),
+            sockets: &self.performer.sockets,
+            primary: self.primary.as_ref(),
+            now: self.clock.now(),
+        };
+        look.json()
     }
 
     fn hear(&mut self, heard: Vec<Event>) {

@@ -47,6 +47,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use tracing::{debug, info, trace, warn};
 
+use crate::cluster::{Effect, Input};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::ids::Pid;
@@ -276,6 +277,10 @@ impl System {
     fn perform(&mut self, action: Action, answers: &mut VecDeque<Event>) {
         match action {
             Action::Spawn(spawn) => answers.push_back(self.spawn(spawn)),
+            Action::Cluster(Effect::AsksStatus(worker)) => {
+                let json = self.status_json();
+                answers.push_back(Event::Cluster(Input::Status { worker, json }));
+            }
             Action::Cluster(effect) => {
                 let mut inputs = Vec::new();
                 if let Some(primary) = &mut self.primary {

@@ -8,10 +8,12 @@ use super::primary::Primary;
 use super::queue::Depths;
 use super::readings;
 use super::slots::Slots;
+use crate::cluster::figures::{self as cluster, Histogram};
 use crate::config::Config;
 use crate::ids::Pid;
-use crate::observe::figures::{About, Figures, Listener, Usage, View};
+use crate::observe::figures::{About, Figures, Handoffs, Listener, Usage, View};
 use crate::observe::routes::Sight;
+use crate::observe::shown::Shown;
 use crate::supervisor::Supervisor;
 use crate::supervisor::status::Status;
 use crate::supervisor::time::Time;
@@ -49,6 +51,11 @@ impl Window {
     pub fn new(config: &Config) -> Self {
         Self { about: About { pid: std::process::id(), mode: config.mode }, last: None }
     }
+
+    /// Whether readings were taken at this moment.
+    pub fn was_read(&self, now: Time) -> bool {
+        self.last.as_ref().is_some_and(|(time, _)| *time == now)
+    }
 }
 
 impl Sight for Look<'_> {
@@ -77,6 +84,13 @@ impl Sight for Look<'_> {
 }
 
 impl Look<'_> {
+    /// The object of `/status`.
+    pub fn json(&mut self) -> String {
+        let status = self.status();
+        let figures = self.figures(&status);
+        Shown::of(&self.view(&status, &figures)).json()
+    }
+
     fn read(&self, status: &Status) -> Figures {
         let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
         let mut depths = Depths::new();
@@ -90,8 +104,21 @@ impl Look<'_> {
             container: readings::container(self.groups),
             load: BTreeMap::new(),
             listeners: depths.into_iter().map(listener).collect(),
-            handoffs: None,
+            handoffs: self.supervisor.handoffs().map(handoffs),
         }
+    }
+}
+
+fn handoffs((figures, pending): (&cluster::Figures, usize)) -> Handoffs {
+    let seconds = &figures.seconds;
+    let bounds = Histogram::BOUNDS.iter().map(Duration::as_secs_f64);
+    Handoffs {
+        pending: pending as u64,
+        taken: figures.handoffs.clone(),
+        buckets: bounds.zip(seconds.counts).collect(),
+        count: seconds.counts.iter().sum(),
+        sum: seconds.sum.as_secs_f64(),
+        accept_errors: figures.accept_errors.iter().map(|(error, count)| (error.name(), *count)).collect(),
     }
 }
 

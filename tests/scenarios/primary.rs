@@ -86,7 +86,7 @@ impl Primary {
 
     /// A worker is started, in the slot of its number.
     pub fn joins(&mut self, worker: u64) {
-        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1));
+        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1), None);
     }
 
     /// A worker writes a line.
@@ -139,7 +139,8 @@ impl Primary {
     /// A worker is told the status.
     pub fn is_told_the_status(&mut self, worker: u64, status: &str) {
         self.tell(&format!("{worker} is told"));
-        let effects = self.cluster.tell_status(WorkerId(worker), status);
+        let input = Input::Status { worker: WorkerId(worker), json: status.to_owned() };
+        let effects = self.cluster.handle(self.now, input);
         self.perform(effects);
     }
 
@@ -220,7 +221,8 @@ impl Primary {
                 | Effect::Ask { .. }
                 | Effect::Resume(_)
                 | Effect::Alive { .. }
-                | Effect::AsksStatus(_) => {}
+                | Effect::AsksStatus(_)
+                | Effect::Served(_) => {}
             }
         }
         while let Some(answer) = answers.pop_front() {
@@ -303,6 +305,7 @@ pub fn answer_to(effect: &Effect) -> Option<Input> {
         | Effect::Resume(_)
         | Effect::Alive { .. }
         | Effect::AsksStatus(_)
+        | Effect::Served(_)
         | Effect::EndChannel { .. } => None,
     }
 }
@@ -357,6 +360,7 @@ pub fn told(effect: &Effect) -> String {
         Effect::Resume(worker) => format!("write to {worker} again"),
         Effect::Alive { worker, lag } => format!("worker {worker} is alive after {}ms", lag.as_millis()),
         Effect::AsksStatus(worker) => format!("worker {worker} asks for the status"),
+        Effect::Served(worker) => format!("worker {worker} has served"),
         Effect::EndChannel { worker, reason } => format!("end the channel of {worker}: {reason}"),
     }
 }
