@@ -10,7 +10,7 @@ use super::{System, find_groups, primary};
 use crate::ids::Pid;
 use crate::observe::routes;
 use crate::signal::Signal;
-use crate::supervisor::event::Event;
+use crate::supervisor::event::{Event, Notification};
 
 /// Most children that are reaped before signals are heard again.
 const REAP_BATCH: usize = 512;
@@ -60,8 +60,16 @@ impl System {
 
     /// What a worker said before it died counts, and comes before its death.
     fn hear_last_words(&mut self, pid: Pid) {
-        self.hear_notifications();
         let mut heard = Vec::new();
+        self.notify.read(&mut heard);
+        for event in &mut heard {
+            // Whoever is dead is not hung any more, and no signal may go to its pid.
+            if let Event::Notified { lineage, words } = event
+                && lineage.first() == Some(&pid)
+            {
+                words.retain(|word| *word != Notification::Hung);
+            }
+        }
         self.newlines.died(pid, &mut heard);
         if let Some(primary) = &mut self.primary {
             let mut inputs = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod accept;
 mod announce;
 mod bind;
 pub mod cgroup;
@@ -101,7 +102,6 @@ impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
     pub fn prepare(config: &Config, signals: Signals, passed: Vec<Listener>) -> Result<Self, StartError> {
         let traits = worker_traits(config)?;
-        let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
         let watch = |fd: i32, source: Source| {
@@ -112,6 +112,7 @@ impl System {
         let notify = Notify::bind()
             .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
             .map_err(|error| failed("there is no notification socket", error))?;
+        let sockets = prepare::bind(config, passed)?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
         let (doors, control) = control::open(&config.settings)?;
         let server = Server::new(&poll, doors).map_err(|error| failed("clients cannot be watched", error))?;

@@ -55,11 +55,6 @@ impl Slots {
         }
     }
 
-    /// How many each slot has.
-    pub fn in_a_set(&self) -> usize {
-        self.of(Slot(0)).len()
-    }
-
     /// Sees to it that a slot has its sockets, or says why it cannot.
     pub fn make(&mut self, slot: Slot) -> Result<(), String> {
         match self {
