@@ -39,7 +39,7 @@ shown! {
         min_ready: u16, "how many it takes to be ready";
         follows_cores: bool, "whether the number of workers follows the cores";
         orphans: u64, "adopted processes that were reaped";
-        workers: Vec<Worker>, "every slot's worker, then those that replace it or leave";
+        workers: Vec<Worker>, "slot by slot: its own worker, then one that is to replace it, then one that leaves";
         listeners: Vec<Listener>, "the sockets that workers have their connections from";
         deaths: Vec<Past>, "the last deaths, youngest first";
         reload: Option<Reload>, "the reload under way";
@@ -109,6 +109,12 @@ shown! {
         oom_kills: Option<u64>, "processes that the kernel killed for want of memory";
         throttled: Option<f64>, "how long its quota kept it from running";
     }
+}
+
+/// The README's table of fields, as Markdown.
+pub fn markdown() -> String {
+    let rows = FIELDS.iter().map(|(field, meaning)| format!("| `{field}` | {meaning} |\n"));
+    std::iter::once("| field | meaning |\n|---|---|\n".to_owned()).chain(rows).collect()
 }
 
 /// No finer than a millisecond, which is as good as it was measured.
