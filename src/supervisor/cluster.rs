@@ -3,10 +3,12 @@
 use super::Supervisor;
 use super::action::Action;
 use super::time::Time;
+use super::worker::{Process, State};
 use crate::cluster::balancer::Choice;
 use crate::cluster::{Cluster, Effect, Input, Sharing};
 use crate::config::kinds::Balance;
 use crate::config::{Config, Mode, Word};
+use crate::ids::WorkerId;
 
 /// The primary of a cluster; other modes have none.
 pub(super) fn primary(config: &Config) -> Option<Cluster> {
@@ -54,8 +56,7 @@ impl Supervisor {
                     self.settle(now);
                 }
                 Effect::Alive { worker, .. } => self.alive(now, worker),
-                // Nobody can show it yet.
-                Effect::AsksStatus(_) => {}
+                Effect::AsksStatus(worker) => self.act(Action::Show(worker)),
                 Effect::Send { .. }
                 | Effect::Ask { .. }
                 | Effect::Resume(_)
@@ -68,6 +69,21 @@ impl Supervisor {
                 | Effect::EndChannel { .. } => self.act(Action::Cluster(effect)),
             }
         }
+    }
+
+    /// A worker's program asked for the status, and gets it.
+    pub(super) fn tell_status(&mut self, now: Time, worker: WorkerId, status: &str) {
+        let effects = self.cluster.as_mut().map(|cluster| cluster.tell_status(worker, status));
+        self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// Asks every event loop that serves how late it is, for whoever looks next.
+    pub(super) fn ask_loops(&mut self, now: Time) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let serving = self.workers.iter().filter(|worker| matches!(worker.state, State::Ready { .. }));
+        let processes: Vec<Process> = serving.filter_map(|worker| worker.state.process()).collect();
+        let effects = processes.into_iter().flat_map(|process| cluster.ask(now, process.worker)).collect();
+        self.perform_effects(now, effects);
     }
 
     /// We end: who has connected by now is served, and nobody else is.

@@ -285,6 +285,7 @@ impl System {
             }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
+            Action::Show(worker) => answers.push_back(Event::Shown { worker, status: self.shown() }),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),

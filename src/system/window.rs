@@ -8,9 +8,10 @@ use super::primary::Primary;
 use super::queue::Depths;
 use super::readings;
 use super::slots::Slots;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::ids::Pid;
-use crate::observe::figures::{About, Figures, Listener, Usage, View};
+use crate::observe::figures::{About, Figures, Handoffs, Listener, Usage, View};
 use crate::observe::routes::Sight;
 use crate::supervisor::Supervisor;
 use crate::supervisor::status::Status;
@@ -28,10 +29,8 @@ pub struct Window {
     last: Option<(Time, Figures)>,
 }
 
-/// The view of one moment.
-pub struct Look<'a> {
-    /// Through which it is had.
-    pub window: &'a mut Window,
+/// Whatever there is to be seen.
+pub struct Scene<'a> {
     /// What the supervisor knows.
     pub supervisor: &'a Supervisor,
     /// The container.
@@ -40,8 +39,14 @@ pub struct Look<'a> {
     pub sockets: &'a Slots,
     /// Those of a cluster.
     pub primary: Option<&'a Primary>,
-    /// When.
-    pub now: Time,
+}
+
+/// The view of one moment.
+pub struct Look<'a> {
+    window: &'a mut Window,
+    scene: Scene<'a>,
+    now: Time,
+    has_read: bool,
 }
 
 impl Window {
@@ -49,11 +54,16 @@ impl Window {
     pub fn new(config: &Config) -> Self {
         Self { about: About { pid: std::process::id(), mode: config.mode }, last: None }
     }
+
+    /// Looks through it.
+    pub fn look<'a>(&'a mut self, scene: Scene<'a>, now: Time) -> Look<'a> {
+        Look { window: self, scene, now, has_read: false }
+    }
 }
 
 impl Sight for Look<'_> {
     fn status(&self) -> Status {
-        self.supervisor.status(self.now)
+        self.scene.supervisor.status(self.now)
     }
 
     fn figures(&mut self, status: &Status) -> Figures {
@@ -68,6 +78,7 @@ impl Sight for Look<'_> {
             figures.load = load(&figures, before, self.now - *time);
         }
         self.window.last = Some((self.now, figures.clone()));
+        self.has_read = true;
         figures
     }
 
@@ -77,22 +88,36 @@ impl Sight for Look<'_> {
 }
 
 impl Look<'_> {
+    /// When.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Whether the system was read anew.
+    pub fn has_read(&self) -> bool {
+        self.has_read
+    }
+
     fn read(&self, status: &Status) -> Figures {
         let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
         let mut depths = Depths::new();
-        self.sockets.add_depths(&mut depths);
-        if let Some(primary) = self.primary {
+        self.scene.sockets.add_depths(&mut depths);
+        if let Some(primary) = self.scene.primary {
             primary.add_depths(&mut depths);
         }
         let listener = |((name, address), waiting)| Listener { name, address, waiting };
         Figures {
             usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
-            container: readings::container(self.groups),
+            container: readings::container(self.scene.groups),
             load: BTreeMap::new(),
             listeners: depths.into_iter().map(listener).collect(),
-            handoffs: None,
+            handoffs: self.scene.supervisor.cluster().map(handoffs),
         }
     }
+}
+
+fn handoffs(cluster: &Cluster) -> Handoffs {
+    Handoffs { passed: cluster.figures().clone(), pending: cluster.pending() }
 }
 
 /// Cores that each process used since readings of so long ago. A pid that another process has by now has used less than its
