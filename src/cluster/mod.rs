@@ -64,13 +64,6 @@ pub enum Input {
         /// Whether more wait.
         rest: Rest,
     },
-    /// Answers [`Effect::AsksStatus`].
-    Status {
-        /// Who asked.
-        worker: WorkerId,
-        /// One line of JSON.
-        json: String,
-    },
 }
 
 /// What goes along with a message.
@@ -148,7 +141,7 @@ pub enum Effect {
         /// How long that took.
         lag: Duration,
     },
-    /// The worker's program asks for the status. Answered by [`Input::Status`].
+    /// The worker's program asks for the status. It is told by [`Cluster::tell_status`].
     AsksStatus(WorkerId),
     /// The worker has taken as many connections as it is to.
     Served(WorkerId),
@@ -217,7 +210,6 @@ impl Cluster {
             Input::Accepted { listener, newcomers, rest } => {
                 self.accepted(now, listener, newcomers, rest);
             }
-            Input::Status { worker, json } => self.tell_status(worker, &json),
         }
         self.pump(now)
     }
@@ -265,10 +257,12 @@ impl Cluster {
         std::mem::take(&mut self.effects)
     }
 
-    fn tell_status(&mut self, worker: WorkerId, json: &str) {
+    /// Answers [`Effect::AsksStatus`], with one line of JSON.
+    pub fn tell_status(&mut self, worker: WorkerId, status: &str) -> Vec<Effect> {
         if self.is_open(worker) {
-            self.effects.push(Effect::Deliver { worker, line: message::status(json) });
+            self.effects.push(Effect::Deliver { worker, line: message::status(status) });
         }
+        std::mem::take(&mut self.effects)
     }
 
     /// A worker's channel is still open.

@@ -195,11 +195,18 @@ fn show(content: Content, request: &Request, sight: &mut dyn Sight) -> Response 
         Content::Probe(probe) => probe.answer(&sight.status()),
         Content::Page => page::response(),
         Content::Metrics => look(sight, metrics::response),
-        Content::Status => look(sight, status),
+        Content::Status => look(sight, show_status),
     }
 }
 
-fn status(view: &View, form: Form) -> Response {
+/// The object of `/status`, for whoever does not ask by HTTP.
+pub fn status(sight: &mut dyn Sight) -> String {
+    let status = sight.status();
+    let figures = sight.figures(&status);
+    Shown::of(&sight.view(&status, &figures)).json()
+}
+
+fn show_status(view: &View, form: Form) -> Response {
     let shown = Shown::of(view);
     let (content_type, body) = match form {
         Form::Text => (TEXT, table::render(&shown)),

@@ -42,6 +42,8 @@ pub enum Action {
         /// What.
         answer: Answer,
     },
+    /// Write the status down, for a worker that asks for it. Answered by [`Event::Shown`](super::event::Event::Shown).
+    Show(WorkerId),
     /// Read the cores, the queues, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
     Measure(Vec<Pid>),
     /// Let new connections come to these slots and no others, in mode `reuseport`: what waits in another's queue stays

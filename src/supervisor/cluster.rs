@@ -4,9 +4,8 @@ use super::Supervisor;
 use super::action::Action;
 use super::rollout::{Errand, Limit};
 use super::time::Time;
-use super::worker::Role;
+use super::worker::{Process, Role, State};
 use crate::cluster::balancer::Choice;
-use crate::cluster::figures::Figures;
 use crate::cluster::{Cluster, Effect, Input, Sharing};
 use crate::config::kinds::Balance;
 use crate::config::{Config, Mode, Word};
@@ -29,11 +28,7 @@ impl Supervisor {
         let Some(cluster) = &mut self.cluster else { return };
         let ended = match &input {
             Input::Ended(worker) => Some(*worker),
-            Input::Read { .. }
-            | Input::Bound { .. }
-            | Input::Readable(_)
-            | Input::Accepted { .. }
-            | Input::Status { .. } => None,
+            Input::Read { .. } | Input::Bound { .. } | Input::Readable(_) | Input::Accepted { .. } => None,
         };
         let effects = cluster.handle(now, input);
         self.perform_effects(now, effects);
@@ -63,8 +58,8 @@ impl Supervisor {
                 }
                 Effect::Alive { worker, .. } => self.alive(now, worker),
                 Effect::Served(worker) => self.has_served(now, worker),
+                Effect::AsksStatus(worker) => self.act(Action::Show(worker)),
                 Effect::Send { .. }
-                | Effect::AsksStatus(_)
                 | Effect::Ask { .. }
                 | Effect::Resume(_)
                 | Effect::Deliver { .. }
@@ -76,6 +71,21 @@ impl Supervisor {
                 | Effect::EndChannel { .. } => self.act(Action::Cluster(effect)),
             }
         }
+    }
+
+    /// A worker's program asked for the status, and gets it.
+    pub(super) fn tell_status(&mut self, now: Time, worker: WorkerId, status: &str) {
+        let effects = self.cluster.as_mut().map(|cluster| cluster.tell_status(worker, status));
+        self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// Asks every event loop that serves how late it is, for whoever looks next.
+    pub(super) fn ask_loops(&mut self, now: Time) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let serving = self.workers.iter().filter(|worker| matches!(worker.state, State::Ready { .. }));
+        let processes: Vec<Process> = serving.filter_map(|worker| worker.state.process()).collect();
+        let effects = processes.into_iter().flat_map(|process| cluster.ask(now, process.worker)).collect();
+        self.perform_effects(now, effects);
     }
 
     /// We end: who has connected by now is served, and nobody else is.
@@ -91,11 +101,6 @@ impl Supervisor {
             self.replace(self.workers[index].slot, Errand::Limit(Limit::Connections));
             self.settle(now);
         }
-    }
-
-    /// What passed through the primary, and how many connections nobody has taken yet; in mode `cluster`.
-    pub fn handoffs(&self) -> Option<(&Figures, usize)> {
-        self.cluster.as_ref().map(|cluster| (cluster.figures(), cluster.pending()))
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.

@@ -72,10 +72,17 @@ pub enum Event {
     ClientLeft(ClientId),
     /// A path of `RELOAD_ON_CHANGE` changed; a burst of changes is one.
     Changed(PathBuf),
-    /// Somebody looked at readings that were taken for it.
-    LookedAt,
     /// Answers [`Action::Measure`](super::action::Action::Measure).
     Measured(Measurements),
+    /// Answers [`Action::Show`](super::action::Action::Show).
+    Shown {
+        /// Who asked.
+        worker: WorkerId,
+        /// One line of JSON.
+        status: String,
+    },
+    /// Somebody has looked at what workers do, and may look again.
+    Looked,
     /// The moment that [`Supervisor::deadline`](super::Supervisor::deadline) named has come.
     DeadlineReached,
 }

@@ -171,9 +171,10 @@ impl Supervisor {
             Event::WroteNewline(worker) => self.said(now, worker, Word::Newline),
             Event::Demanded { client, demand } => self.demanded(now, client, demand),
             Event::ClientLeft(client) => self.client_left(client),
-            Event::LookedAt => self.looked_at(now),
             Event::Changed(path) => self.changed(now, path),
             Event::Measured(measurements) => self.measured(now, &measurements),
+            Event::Shown { worker, status } => self.tell_status(now, worker, &status),
+            Event::Looked => self.ask_loops(now),
             Event::DeadlineReached => self.deadline_reached(now),
         }
     }

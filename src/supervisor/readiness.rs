@@ -207,15 +207,6 @@ impl Supervisor {
         }
     }
 
-    /// Somebody looks at us: every event loop is asked, so that who looks again sees its lag.
-    pub(super) fn looked_at(&mut self, now: Time) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let ready = self.workers.iter().filter(|worker| matches!(worker.state, State::Ready { .. }));
-        let processes = ready.filter_map(|worker| worker.state.process());
-        let effects = processes.flat_map(|process| cluster.ask(now, process.worker)).collect();
-        self.perform_effects(now, effects);
-    }
-
     /// A worker showed that it is not hung.
     pub(super) fn alive(&mut self, now: Time, worker: WorkerId) {
         if let Some(index) = self.index_of(worker) {

@@ -4,8 +4,9 @@ use mio::Events;
 use tracing::trace;
 
 use super::process::{self, Wait};
+use super::server::Server;
 use super::source::Source;
-use super::window::Look;
+use super::window::{Look, Scene};
 use super::{System, find_groups, primary};
 use crate::ids::Pid;
 use crate::observe::routes;
@@ -127,31 +128,29 @@ impl System {
         if self.server.is_idle() {
             return self.hear(heard);
         }
-        let now = self.clock.now();
-        let mut look = Look {
-            window: &mut self.window,
-            supervisor: &self.supervisor,
-            groups: self.groups.get_or_init(find_groups),
-            sockets: &self.performer.sockets,
-            primary: self.primary.as_ref(),
-            now,
-        };
-        self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
-        heard.extend(self.window.was_read(now).then_some(Event::LookedAt));
+        let (mut look, server) = self.look();
+        let now = look.now();
+        server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
+        if look.has_read() {
+            heard.push(Event::Looked);
+        }
         self.hear(heard);
     }
 
-    /// What `/status` says, for a worker's program that asks.
-    pub(super) fn status_json(&mut self) -> String {
-        let mut look = Look {
-            window: &mut self.window,
+    /// The object of `/status`.
+    pub(super) fn shown(&mut self) -> String {
+        routes::status(&mut self.look().0)
+    }
+
+    /// Everything that can be seen now, and who serves those who want to see it.
+    fn look(&mut self) -> (Look<'_>, &mut Server) {
+        let scene = Scene {
             supervisor: &self.supervisor,
             groups: self.groups.get_or_init(find_groups),
             sockets: &self.performer.sockets,
             primary: self.primary.as_ref(),
-            now: self.clock.now(),
         };
-        look.json()
+        (self.window.look(scene, self.clock.now()), &mut self.server)
     }
 
     fn hear(&mut self, heard: Vec<Event>) {

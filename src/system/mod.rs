@@ -47,7 +47,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use tracing::{debug, info, trace, warn};
 
-use crate::cluster::{Effect, Input};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::ids::Pid;
@@ -277,10 +276,6 @@ impl System {
     fn perform(&mut self, action: Action, answers: &mut VecDeque<Event>) {
         match action {
             Action::Spawn(spawn) => answers.push_back(self.spawn(spawn)),
-            Action::Cluster(Effect::AsksStatus(worker)) => {
-                let json = self.status_json();
-                answers.push_back(Event::Cluster(Input::Status { worker, json }));
-            }
             Action::Cluster(effect) => {
                 let mut inputs = Vec::new();
                 if let Some(primary) = &mut self.primary {
@@ -290,6 +285,7 @@ impl System {
             }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
+            Action::Show(worker) => answers.push_back(Event::Shown { worker, status: self.shown() }),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),

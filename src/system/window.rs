@@ -8,12 +8,11 @@ use super::primary::Primary;
 use super::queue::Depths;
 use super::readings;
 use super::slots::Slots;
-use crate::cluster::figures::{self as cluster, Histogram};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::ids::Pid;
 use crate::observe::figures::{About, Figures, Handoffs, Listener, Usage, View};
 use crate::observe::routes::Sight;
-use crate::observe::shown::Shown;
 use crate::supervisor::Supervisor;
 use crate::supervisor::status::Status;
 use crate::supervisor::time::Time;
@@ -30,10 +29,8 @@ pub struct Window {
     last: Option<(Time, Figures)>,
 }
 
-/// The view of one moment.
-pub struct Look<'a> {
-    /// Through which it is had.
-    pub window: &'a mut Window,
+/// Whatever there is to be seen.
+pub struct Scene<'a> {
     /// What the supervisor knows.
     pub supervisor: &'a Supervisor,
     /// The container.
@@ -42,8 +39,14 @@ pub struct Look<'a> {
     pub sockets: &'a Slots,
     /// Those of a cluster.
     pub primary: Option<&'a Primary>,
-    /// When.
-    pub now: Time,
+}
+
+/// The view of one moment.
+pub struct Look<'a> {
+    window: &'a mut Window,
+    scene: Scene<'a>,
+    now: Time,
+    has_read: bool,
 }
 
 impl Window {
@@ -52,15 +55,15 @@ impl Window {
         Self { about: About { pid: std::process::id(), mode: config.mode }, last: None }
     }
 
-    /// Whether readings were taken at this moment.
-    pub fn was_read(&self, now: Time) -> bool {
-        self.last.as_ref().is_some_and(|(time, _)| *time == now)
+    /// Looks through it.
+    pub fn look<'a>(&'a mut self, scene: Scene<'a>, now: Time) -> Look<'a> {
+        Look { window: self, scene, now, has_read: false }
     }
 }
 
 impl Sight for Look<'_> {
     fn status(&self) -> Status {
-        self.supervisor.status(self.now)
+        self.scene.supervisor.status(self.now)
     }
 
     fn figures(&mut self, status: &Status) -> Figures {
@@ -75,6 +78,7 @@ impl Sight for Look<'_> {
             figures.load = load(&figures, before, self.now - *time);
         }
         self.window.last = Some((self.now, figures.clone()));
+        self.has_read = true;
         figures
     }
 
@@ -84,42 +88,36 @@ impl Sight for Look<'_> {
 }
 
 impl Look<'_> {
-    /// The object of `/status`.
-    pub fn json(&mut self) -> String {
-        let status = self.status();
-        let figures = self.figures(&status);
-        Shown::of(&self.view(&status, &figures)).json()
+    /// When.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Whether the system was read anew.
+    pub fn has_read(&self) -> bool {
+        self.has_read
     }
 
     fn read(&self, status: &Status) -> Figures {
         let pids = status.workers.iter().filter_map(|worker| worker.process.map(|(_, pid)| pid));
         let mut depths = Depths::new();
-        self.sockets.add_depths(&mut depths);
-        if let Some(primary) = self.primary {
+        self.scene.sockets.add_depths(&mut depths);
+        if let Some(primary) = self.scene.primary {
             primary.add_depths(&mut depths);
         }
         let listener = |((name, address), waiting)| Listener { name, address, waiting };
         Figures {
             usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
-            container: readings::container(self.groups),
+            container: readings::container(self.scene.groups),
             load: BTreeMap::new(),
             listeners: depths.into_iter().map(listener).collect(),
-            handoffs: self.supervisor.handoffs().map(handoffs),
+            handoffs: self.scene.supervisor.cluster().map(handoffs),
         }
     }
 }
 
-fn handoffs((figures, pending): (&cluster::Figures, usize)) -> Handoffs {
-    let seconds = &figures.seconds;
-    let bounds = Histogram::BOUNDS.iter().map(Duration::as_secs_f64);
-    Handoffs {
-        pending: pending as u64,
-        taken: figures.handoffs.clone(),
-        buckets: bounds.zip(seconds.counts).collect(),
-        count: seconds.counts.iter().sum(),
-        sum: seconds.sum.as_secs_f64(),
-        accept_errors: figures.accept_errors.iter().map(|(error, count)| (error.name(), *count)).collect(),
-    }
+fn handoffs(cluster: &Cluster) -> Handoffs {
+    Handoffs { passed: cluster.figures().clone(), pending: cluster.pending() }
 }
 
 /// Cores that each process used since readings of so long ago. A pid that another process has by now has used less than its

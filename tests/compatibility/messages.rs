@@ -162,13 +162,3 @@ fn pm2s_shutdown_message_is_delivered_when_it_is_asked_for() {
         assert_eq!(heard, expected, "STOP_MESSAGE={setting}");
     }
 }
-
-#[test]
-fn a_program_that_asks_for_the_status_is_told() {
-    let pool = Launch::new("status.js", 2).at(own_address()).start(Primary::Ours);
-    for told in pool.seen_all("status", 2) {
-        let status = &told["status"];
-        assert_eq!((&status["mode"], &status["workers_wanted"]), (&json!("cluster"), &json!(2)));
-        assert_eq!(status["workers"].as_array().map(Vec::len), Some(2), "{status}");
-    }
-}

@@ -139,8 +139,7 @@ impl Primary {
     /// A worker is told the status.
     pub fn is_told_the_status(&mut self, worker: u64, status: &str) {
         self.tell(&format!("{worker} is told"));
-        let input = Input::Status { worker: WorkerId(worker), json: status.to_owned() };
-        let effects = self.cluster.handle(self.now, input);
+        let effects = self.cluster.tell_status(WorkerId(worker), status);
         self.perform(effects);
     }
 

@@ -119,7 +119,7 @@ impl Laws {
                     assert!(self.connections.insert(newcomer.connection.0, connection).is_none());
                 }
             }
-            Input::Bound { .. } | Input::Readable(_) | Input::Status { .. } => {}
+            Input::Bound { .. } | Input::Readable(_) => {}
         }
     }
 
