@@ -6,7 +6,6 @@ mod client;
 pub mod errand;
 mod install;
 mod pause;
-mod table;
 mod top;
 
 use std::io::{self, Write};
@@ -14,7 +13,7 @@ use std::io::{self, Write};
 use crate::config::limits::Control;
 use crate::config::value::Value;
 use crate::system::signals::{self, Signals};
-use client::Verdict;
+use client::{Answer, Verdict};
 use errand::{Errand, Form};
 use pause::{Pause, Woken};
 
@@ -44,20 +43,9 @@ pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> 
         }
     };
     match errand {
-        Errand::Status(Form::Table) => {
-            print(&table::render(&top::fetch(control)?, None));
-            Ok(0)
-        }
-        Errand::Status(Form::Json) => {
-            let answer = client::look(control, "/status")?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
-        Errand::Check(probe) => {
-            let answer = client::look(control, probe.path())?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
+        Errand::Status(Form::Table) => show(control, "/status", client::TEXT),
+        Errand::Status(Form::Json) => show(control, "/status", "application/json"),
+        Errand::Check(probe) => show(control, probe.path(), client::TEXT),
         Errand::Change(path) => change(control, path),
         Errand::Install(path) => {
             let target = install::install(path)?;
@@ -67,6 +55,15 @@ pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> 
         Errand::Sleep(time) => Ok(end(Pause::new(signals.as_ref(), None).take(*time))),
         Errand::Top => top::run(control, signals.as_ref()).map(end),
     }
+}
+
+fn show(control: &Control, path: &str, accept: &str) -> Result<u8, String> {
+    let (code, body) = match client::look(control, path, accept)? {
+        Answer::Ok(body) => (0, body),
+        Answer::Unavailable(body) => (FAILED, body),
+    };
+    print(&body);
+    Ok(code)
 }
 
 fn change(control: &Control, path: &str) -> Result<u8, String> {

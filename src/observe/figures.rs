@@ -64,6 +64,8 @@ pub struct Handoffs {
 pub struct Figures {
     /// What each worker's process uses.
     pub usage: BTreeMap<Pid, Usage>,
+    /// Cores that each used since the readings before.
+    pub load: BTreeMap<Pid, f64>,
     /// What all of them may use.
     pub container: Container,
     /// The sockets.

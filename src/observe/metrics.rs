@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::exposition::{Kind, Samples, Writer};
+use super::exposition::{Exposition, Kind, Samples, Writer};
 use super::figures::{Usage, View};
-use super::http::{Exposition, Response};
+use super::http::{Code, Form, Response};
 use super::probes::{STATES, count, current};
 use crate::supervisor::action::Cause;
 use crate::supervisor::status::{ReloadVerdict, WorkerStatus};
@@ -148,7 +148,11 @@ metrics! {
 }
 
 /// The answer of `/metrics`.
-pub fn response(view: &View, exposition: Exposition) -> Response {
+pub fn response(view: &View, form: Form) -> Response {
+    let exposition = match form {
+        Form::Usual | Form::Text => Exposition::Prometheus,
+        Form::OpenMetrics => Exposition::OpenMetrics,
+    };
     let mut writer = Writer::new(exposition);
     for metric in TABLE {
         writer.family(metric.name, metric.kind, metric.help, |samples| (metric.samples)(view, samples));
@@ -157,7 +161,7 @@ pub fn response(view: &View, exposition: Exposition) -> Response {
         Exposition::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
     };
-    Response { code: super::http::Code::Ok, content_type, extra: None, body: writer.finish() }
+    Response { code: Code::Ok, content_type, extra: None, body: writer.finish() }
 }
 
 /// One sample for each slot of whose worker it is known.
@@ -207,7 +211,7 @@ mod tests {
         let mut sample = Sample::default();
         let twin = sample.figures.listeners[0].clone();
         sample.figures.listeners.push(twin);
-        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::Prometheus).body;
+        let text = response(&sample.view(&sample.status, &sample.figures), Form::Usual).body;
         for line in [
             r#"allcores_workers{state="ready"} 1"#,
             r#"allcores_workers{state="draining"} 0"#,
@@ -244,7 +248,7 @@ mod tests {
     #[test]
     fn every_series_is_there_once() {
         let sample = Sample::default();
-        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::OpenMetrics).body;
+        let text = response(&sample.view(&sample.status, &sample.figures), Form::OpenMetrics).body;
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let mut names: Vec<&str> =
             samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();

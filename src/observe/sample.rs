@@ -76,6 +76,7 @@ impl Default for Sample {
         };
         let figures = Figures {
             usage: BTreeMap::from([(pid(17), usage)]),
+            load: BTreeMap::from([(pid(17), 0.5)]),
             container,
             listeners: vec![listener],
             handoffs: Some(handoffs),

@@ -53,7 +53,12 @@ impl Supervisor {
                     self.said(now, worker, Word::Message);
                     self.settle(now);
                 }
+                Effect::Alive { worker, .. } => self.alive(now, worker),
+                // Nobody can show it yet.
+                Effect::AsksStatus(_) => {}
                 Effect::Send { .. }
+                | Effect::Ask { .. }
+                | Effect::Resume(_)
                 | Effect::Deliver { .. }
                 | Effect::Bind { .. }
                 | Effect::Accept { .. }

@@ -198,8 +198,7 @@ impl Supervisor {
             sign if sign.time() + limit <= now => self.hung(now, index),
             Sign::Seen(time) if time + limit / 2 <= now => {
                 if let Some(cluster) = &mut self.cluster {
-                    let effects = Vec::new();
-                    let _ = (process, cluster);
+                    let effects = cluster.ask(now, process.worker);
                     self.workers[index].vitals.sign = Sign::Asked(time);
                     self.perform_effects(now, effects);
                 }

@@ -2,6 +2,7 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod accept;
 mod announce;
 mod bind;
 pub mod cgroup;

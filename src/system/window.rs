@@ -1,5 +1,6 @@
 //! What is seen of a run from outside: the supervisor's picture, and readings of the system, taken when somebody asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cgroup::Cgroups;
@@ -8,7 +9,8 @@ use super::queue::Depths;
 use super::readings;
 use super::slots::Slots;
 use crate::config::Config;
-use crate::observe::figures::{About, Figures, Listener, View};
+use crate::ids::Pid;
+use crate::observe::figures::{About, Figures, Listener, Usage, View};
 use crate::observe::routes::Sight;
 use crate::supervisor::Supervisor;
 use crate::supervisor::status::Status;
@@ -16,6 +18,9 @@ use crate::supervisor::time::Time;
 
 /// Readings of this age are shown again: however often somebody asks, reading stays cheap.
 const FRESH: Duration = Duration::from_millis(500);
+
+/// Readings of this age still say something of the load of now.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// What does not change, and the last readings.
 pub struct Window {
@@ -57,7 +62,11 @@ impl Sight for Look<'_> {
         {
             return figures.clone();
         }
-        let figures = self.read(status);
+        let mut figures = self.read(status);
+        if let Some((time, before)) = self.window.last.as_ref().filter(|(time, _)| self.now - *time < LATELY)
+        {
+            figures.load = load(&figures, before, self.now - *time);
+        }
         self.window.last = Some((self.now, figures.clone()));
         figures
     }
@@ -79,8 +88,19 @@ impl Look<'_> {
         Figures {
             usage: pids.map(|pid| (pid, readings::usage(pid))).collect(),
             container: readings::container(self.groups),
+            load: BTreeMap::new(),
             listeners: depths.into_iter().map(listener).collect(),
             handoffs: None,
         }
     }
+}
+
+/// Cores that each process used since readings of so long ago. A pid that another process has by now has used less than its
+/// predecessor.
+fn load(now: &Figures, before: &Figures, passed: Duration) -> BTreeMap<Pid, f64> {
+    let used = |(pid, usage): (&Pid, &Usage)| {
+        let earlier = before.usage.get(pid)?.cpu?;
+        Some((*pid, usage.cpu?.checked_sub(earlier)?.as_secs_f64() / passed.as_secs_f64()))
+    };
+    now.usage.iter().filter_map(used).collect()
 }

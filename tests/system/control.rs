@@ -106,11 +106,11 @@ const OWN_PLACES: [&str; 4] = [
     "sh",
 ];
 
-/// Makes what is mounted read-only, `/dev/shm` left out.
+/// The same, all but one of them read-only, as is everything else.
 const READ_ONLY: [&str; 4] = [
     "sh",
     "-c",
-    r#"mount -t tmpfs -o mode=1777 none /dev/shm
+    r#"for place in /run /dev/shm /tmp; do mount -t tmpfs -o mode=1777 none $place; done
        for mount in $(cut -d' ' -f5 /proc/self/mountinfo | sort -u | grep -v '^/dev/shm$'); do
            mount -o remount,bind,ro "$mount" 2>/dev/null
        done

@@ -93,7 +93,15 @@ impl Shell {
                     assert!(self.joined.remove(&worker), "an end twice");
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Listening(worker) | Effect::SaidReady(worker) => {
+                Effect::Ask { worker, line } => {
+                    assert!(self.joined.contains(&worker), "{line} to {worker}");
+                    serde_json::from_str::<serde_json::Value>(&line).expect("a question is JSON");
+                }
+                Effect::Resume(worker)
+                | Effect::Alive { worker, .. }
+                | Effect::AsksStatus(worker)
+                | Effect::Listening(worker)
+                | Effect::SaidReady(worker) => {
                     assert!(self.joined.contains(&worker));
                 }
             }
@@ -148,9 +156,9 @@ fuzz_target!(|data: &[u8]| {
             }
             6 => shell.turn(Input::Ended(worker)),
             _ => {
-                shell.cluster.retire(worker);
                 let effects = match much {
                     0 => shell.cluster.close(shell.now),
+                    1..32 => shell.cluster.ask(shell.now, worker),
                     _ => shell.cluster.disconnect(shell.now, worker, *much % 2 == 0),
                 };
                 let mut inputs = VecDeque::new();
