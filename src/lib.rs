@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod ctl;
 pub mod exit;
 pub mod ids;
 pub mod observe;

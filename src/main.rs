@@ -1,5 +1,6 @@
 //! Reads what was asked for, runs it, and leaves with the exit code that tells the truth about it.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use allcores::config::cli::{Cli, Invocation};
 use allcores::config::environment::Environment;
 use allcores::config::{Config, Surroundings, cli, report};
+use allcores::ctl::{self, errand};
 use allcores::exit::{self, Exit};
 use allcores::observe::{log, termination};
 use allcores::system::signals::Signals;
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
         std::process::exit(i32::from(exit::BUG));
     }));
     let end = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Cli::Help) => return print(&report::help()),
+        Ok(Cli::Help) => return print(&(report::help() + &errand::help())),
         Ok(Cli::Version) => return print(&format!("{}\n", report::version())),
         Ok(Cli::Check(invocation)) => match configure(invocation).and_then(validate) {
             Ok(config) => return print(&report::check(&config)),
@@ -30,9 +32,11 @@ fn main() -> ExitCode {
         Ok(Cli::Run(invocation)) => {
             configure(invocation).and_then(|config| run(config, signals)).unwrap_or_else(|exit| exit)
         }
+        Ok(Cli::Ctl { control, words }) => return ctl(control, &words, signals),
         Err(cli::UsageError(line)) => {
             complain(&format!("allcores: {line}"));
-            end(termination_log().as_ref(), Exit { code: exit::USAGE, reason: line })
+            let log = setting("ALLCORES_TERMINATION_LOG").map(PathBuf::from);
+            end(log.as_ref(), Exit { code: exit::USAGE, reason: line })
         }
     };
     ExitCode::from(end.code)
@@ -72,6 +76,27 @@ fn validate(config: Config) -> Result<Config, Exit> {
     }
 }
 
+/// An errand to another allcores, whose termination log is none of our business.
+fn ctl(control: Option<OsString>, words: &[OsString], signals: std::io::Result<Signals>) -> ExitCode {
+    let fail = |code: u8, reason: &str| {
+        complain(&format!("allcores: {reason}"));
+        ExitCode::from(code)
+    };
+    let errand = match errand::parse(words) {
+        Ok(errand) => errand,
+        Err(cli::UsageError(line)) => return fail(exit::USAGE, &line),
+    };
+    let control = control.or_else(|| setting("ALLCORES_CONTROL"));
+    let control = match ctl::control(control.as_deref().map(OsStr::to_string_lossy).as_deref()) {
+        Ok(control) => control,
+        Err(reason) => return fail(exit::SETTINGS, &reason),
+    };
+    match ctl::run(&errand, &control, signals) {
+        Ok(code) => ExitCode::from(code),
+        Err(reason) => fail(ctl::FAILED, &reason),
+    }
+}
+
 /// Says why there is no run.
 fn fail(config: &Config, StartError { code, reason }: StartError) -> Exit {
     complain(&format!("allcores: {reason}"));
@@ -105,11 +130,11 @@ fn run(config: Config, signals: std::io::Result<Signals>) -> Result<Exit, Exit> 
     Ok(end(config.settings.termination_log.as_ref(), exit))
 }
 
-/// Where the reason of the end goes when there is no command line to read settings with.
-fn termination_log() -> Option<PathBuf> {
+/// One setting, where there is no command line to read all of them with.
+fn setting(variable: &str) -> Option<OsString> {
     let environment = Environment::sort(std::env::vars_os(), std::process::id());
     let mut settings = environment.settings.into_iter();
-    settings.find(|(name, _)| name == "ALLCORES_TERMINATION_LOG").map(|(_, path)| path.into())
+    settings.find(|(name, _)| name == variable).map(|(_, value)| value)
 }
 
 /// Leaves the reason where it is looked for. That it cannot be left is no other end.

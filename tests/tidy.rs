@@ -108,6 +108,25 @@ fn the_readmes_settings_are_the_tables() {
     assert_section("settings", &report::markdown());
 }
 
+/// One line a setting, so that a new one is one line more.
+#[test]
+fn the_charts_settings_are_the_tables() {
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    let lines = TABLE.iter().map(|row| {
+        let (name, default) = (json(&row.field.to_uppercase()), json(row.default));
+        let meaning = json(&row.meaning.replace('`', ""));
+        format!(
+            "        {name}: {{\"$ref\": \"#/definitions/setting\", \"default\": {default}, \"description\": {meaning}}}"
+        )
+    });
+    let expected = lines.collect::<Vec<_>>().join(",\n");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("helm/allcores/values.schema.json");
+    let schema = fs::read_to_string(&file).unwrap();
+    let properties =
+        format!("\"additionalProperties\": false,\n      \"properties\": {{\n{expected}\n      }}\n");
+    assert!(schema.contains(&properties), "the settings in {} should be:\n{expected}", file.display());
+}
+
 #[test]
 fn help_has_every_setting() {
     for row in TABLE {

@@ -32,7 +32,7 @@ pub(super) struct Listener {
     /// Whose alone it is, when every slot has one.
     slot: Option<Slot>,
     kind: HandleType,
-    sharing: Sharing,
+    pub(super) sharing: Sharing,
     pub(super) socket: Socket,
     /// What the first worker's server shares with the others.
     data: String,
@@ -43,7 +43,7 @@ impl Cluster {
     /// A worker asks for a listener.
     pub(super) fn asked(&mut self, worker: WorkerId, seq: u64, query: &Query) {
         let Some(conversation) = self.workers.get(&worker) else { return };
-        if conversation.retired {
+        if conversation.retired || self.ends {
             // It is about to close what it would get.
             return;
         }

@@ -103,6 +103,8 @@ pub enum FromWorker {
     },
     /// A message of the program's, the text `ready`: PM2's convention.
     SaidReady,
+    /// A message of the program's that asks us for the status.
+    AsksStatus,
     /// Any other message of the program's, and what of Node's we do not know.
     Other,
 }
@@ -114,9 +116,12 @@ pub struct NotJson;
 impl FromWorker {
     /// Reads a line.
     pub fn read(line: &[u8]) -> Result<Self, NotJson> {
-        // By far the most frequent line.
+        // By far the most frequent lines.
         if line == br#"{"cmd":"NODE_HANDLE_ACK"}"# {
             return Ok(Self::Ack);
+        }
+        if let Some(ack) = taken(line) {
+            return Ok(Self::Answer { ack, accepted: true });
         }
         if line == br#""ready""# {
             return Ok(Self::SaidReady);
@@ -136,6 +141,7 @@ impl FromWorker {
             Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: key() },
             // Node keeps such messages to itself; a program's have no such command.
             Some(cmd) if cmd.starts_with("NODE_") => Self::Other,
+            Some(_) | None if message.text("allcores").as_deref() == Some("status") => Self::AsksStatus,
             Some(_) | None => Letter::plain(line, &message).map_or(Self::Other, Self::Letter),
         })
     }
@@ -157,6 +163,21 @@ impl FromWorker {
             (Some(_) | None, _) => Self::Other,
         }
     }
+}
+
+/// What Node writes when it takes an offer, letter by letter: the number of the offer.
+fn taken(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(br#"{"cmd":"NODE_CLUSTER","ack":"#)?;
+    let (ack, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
+    let seq = rest.strip_prefix(br#","accepted":true,"seq":"#)?.strip_suffix(b"}")?;
+    // What begins with a nought is no JSON, unless it is one.
+    let is_number = |text: &[u8]| match text {
+        [_] | [b'1'..=b'9', ..] => text.iter().all(u8::is_ascii_digit),
+        [..] => false,
+    };
+    (is_number(ack) && is_number(seq))
+        .then_some(ack)
+        .and_then(|ack| std::str::from_utf8(ack).ok()?.parse().ok())
 }
 
 /// The name of a bound socket, as `server.address()` shows it.
@@ -252,5 +273,41 @@ pub fn socket_count(key: &str) -> String {
     format!("{{\"cmd\":\"NODE_SOCKET_COUNT\",\"key\":{key},\"count\":0}}\n")
 }
 
+/// Says that a handle comes along, and none does: Node itself says so from its event loop, and the program does not see it.
+pub const QUESTION: &str =
+    "{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_CLUSTER\"}}\n";
+
+/// The answer to who asks for the status, which is one line of JSON.
+pub fn status(status: &str) -> String {
+    format!("{{\"allcores\":{{\"status\":{status}}}}}\n")
+}
+
 /// PM2's convention: the text `shutdown` before everything else.
 pub const SHUTDOWN: &str = "\"shutdown\"\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_same_however_it_is_written() {
+        let taken = |ack| Ok(FromWorker::Answer { ack, accepted: true });
+        for line in [
+            r#"{"cmd":"NODE_CLUSTER","ack":12,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":12,"seq":7,"accepted":true}"#,
+            r#"{ "ack": 12, "accepted": true, "cmd": "NODE_CLUSTER" }"#,
+        ] {
+            assert_eq!(FromWorker::read(line.as_bytes()), taken(12), "{line}");
+        }
+        for line in [
+            r#"{"cmd":"NODE_CLUSTER","ack":012,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":1}}"#,
+        ] {
+            assert_eq!(FromWorker::read(line.as_bytes()), Err(NotJson), "{line}");
+        }
+        let beyond = r#"{"cmd":"NODE_CLUSTER","ack":99999999999999999999,"accepted":true,"seq":1}"#;
+        assert_eq!(FromWorker::read(beyond.as_bytes()), Ok(FromWorker::Other));
+    }
+}

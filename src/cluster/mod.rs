@@ -10,7 +10,9 @@
 
 pub mod balancer;
 pub mod conversation;
+pub mod figures;
 pub mod frame;
+mod handoff;
 pub mod listener;
 mod listeners;
 pub mod mail;
@@ -18,14 +20,15 @@ pub mod message;
 mod object;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
-use balancer::{Balancer, Choice, Move, Rest};
+use balancer::{Balancer, Choice, Newcomer, Rest};
 use conversation::Conversation;
+use figures::Figures;
 use listener::{Errno, Place};
-use listeners::{Listener, Socket};
+use listeners::Listener;
 use mail::Letter;
 use message::{FromWorker, SockName};
 
@@ -52,19 +55,12 @@ pub enum Input {
     },
     /// Connections wait at a listener.
     Readable(ListenerId),
-    /// Answers [`Effect::Accept`], for each connection.
+    /// Answers [`Effect::Accept`].
     Accepted {
         /// Where.
         listener: ListenerId,
-        /// Which.
-        connection: ConnectionId,
-        /// Whence; nothing for a UNIX socket.
-        peer: Option<IpAddr>,
-    },
-    /// Answers the same, after the last connection.
-    AcceptedAll {
-        /// Where.
-        listener: ListenerId,
+        /// Which connections, numbered in this order.
+        newcomers: Vec<Newcomer>,
         /// Whether more wait.
         rest: Rest,
     },
@@ -101,6 +97,15 @@ pub enum Effect {
         /// The line, its end included.
         line: String,
     },
+    /// The same, and write nothing behind it until it is answered.
+    Ask {
+        /// Whom.
+        worker: WorkerId,
+        /// The line, its end included.
+        line: String,
+    },
+    /// The answer has come.
+    Resume(WorkerId),
     /// Bind a socket. Answered by [`Input::Bound`].
     Bind {
         /// Its number from now on.
@@ -112,19 +117,32 @@ pub enum Effect {
         /// How its connections reach workers.
         sharing: Sharing,
     },
-    /// Accept so many connections, or as many as there are. Answered by [`Input::Accepted`] and [`Input::AcceptedAll`].
+    /// Accept so many connections, or as many as there are. Answered by [`Input::Accepted`].
     Accept {
         /// Where.
         listener: ListenerId,
         /// How many at the most.
         most: usize,
     },
+    /// Let nobody new in at a listener. Who is in can still be accepted.
+    Refuse(ListenerId),
+    /// Close a listener.
+    CloseListener(ListenerId),
     /// Close our copy of a connection.
     Close(ConnectionId),
     /// A server of the worker's listens.
     Listening(WorkerId),
     /// The worker's program says that it is ready.
     SaidReady(WorkerId),
+    /// The worker's event loop has answered a question.
+    Alive {
+        /// Whose.
+        worker: WorkerId,
+        /// How long that took.
+        lag: Duration,
+    },
+    /// The worker's program asks for the status. It is told by [`Cluster::tell_status`].
+    AsksStatus(WorkerId),
     /// The worker broke the protocol: its channel is to be ended.
     EndChannel {
         /// Whose.
@@ -154,6 +172,9 @@ pub struct Cluster {
     ended: BTreeMap<WorkerId, bool>,
     listeners: BTreeMap<ListenerId, Listener>,
     next_listener: ListenerId,
+    /// Nobody gets a listener any more.
+    ends: bool,
+    figures: Figures,
     effects: Vec<Effect>,
 }
 
@@ -166,6 +187,8 @@ impl Cluster {
             ended: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: ListenerId(0),
+            ends: false,
+            figures: Figures::default(),
             effects: Vec::new(),
         }
     }
@@ -182,11 +205,8 @@ impl Cluster {
             Input::Ended(worker) => self.ended(worker),
             Input::Bound { listener, result } => self.bound(listener, result),
             Input::Readable(listener) => self.with_balancer(listener, Balancer::readable),
-            Input::Accepted { listener, connection, peer } => {
-                self.with_balancer(listener, |balancer| balancer.accepted(connection, peer));
-            }
-            Input::AcceptedAll { listener, rest } => {
-                self.with_balancer(listener, |balancer| balancer.accepted_all(rest, now));
+            Input::Accepted { listener, newcomers, rest } => {
+                self.accepted(now, listener, newcomers, rest);
             }
         }
         self.pump(now)
@@ -212,8 +232,9 @@ impl Cluster {
         }
     }
 
-    /// Asks a worker to leave. Whether there is a channel to ask through.
-    pub fn disconnect(&mut self, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+    /// Asks a worker to leave; it is out of rotation from now on, if it was not before.
+    pub fn disconnect(&mut self, now: Time, worker: WorkerId, shutdown_first: bool) -> Vec<Effect> {
+        self.retire(worker);
         if let Some(conversation) = self.workers.get_mut(&worker) {
             conversation.wished_to_leave = true;
             let line = message::disconnect(conversation.next_seq());
@@ -221,6 +242,23 @@ impl Cluster {
                 self.send(worker, message::SHUTDOWN.to_owned(), Handle::None);
             }
             self.send(worker, line, Handle::None);
+        }
+        self.pump(now)
+    }
+
+    /// Asks a worker's event loop whether it turns; [`Effect::Alive`] is its answer. One question at a time: nothing follows
+    /// from another.
+    pub fn ask(&mut self, now: Time, worker: WorkerId) -> Vec<Effect> {
+        if self.workers.get_mut(&worker).is_some_and(|conversation| conversation.ask(now)) {
+            self.effects.push(Effect::Ask { worker, line: message::QUESTION.to_owned() });
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Answers [`Effect::AsksStatus`], with one line of JSON.
+    pub fn tell_status(&mut self, worker: WorkerId, status: &str) -> Vec<Effect> {
+        if self.is_open(worker) {
+            self.effects.push(Effect::Deliver { worker, line: message::status(status) });
         }
         std::mem::take(&mut self.effects)
     }
@@ -250,21 +288,22 @@ impl Cluster {
         self.effects.push(Effect::Send { worker, line, handle });
     }
 
-    fn read(&mut self, now: Time, worker: WorkerId, bytes: &[u8], descriptors: Vec<ConnectionId>) {
+    fn read(&mut self, now: Time, worker: WorkerId, mut bytes: &[u8], descriptors: Vec<ConnectionId>) {
         let Some(conversation) = self.workers.get_mut(&worker) else {
             return self.effects.extend(descriptors.into_iter().map(Effect::Close));
         };
-        let Ok(lines) = conversation.split(bytes, descriptors) else {
-            return self.break_off(worker, "a line longer than 8 MiB");
-        };
-        for line in lines {
-            match FromWorker::read(&line) {
-                Ok(message) => self.received(now, worker, message),
-                Err(message::NotJson) => return self.break_off(worker, "a line that is no JSON"),
+        conversation.received(descriptors);
+        while let Some(conversation) = self.workers.get_mut(&worker) {
+            match conversation.next_line(&mut bytes) {
+                Ok(None) => {
+                    return self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
+                }
+                Ok(Some(line)) => match FromWorker::read(&line) {
+                    Ok(message) => self.received(now, worker, message),
+                    Err(message::NotJson) => self.break_off(worker, "a line that is no JSON"),
+                },
+                Err(frame::TooLong) => self.break_off(worker, "a line longer than 8 MiB"),
             }
-        }
-        if let Some(conversation) = self.workers.get_mut(&worker) {
-            self.effects.extend(conversation.unclaimed(1).into_iter().map(Effect::Close));
         }
     }
 
@@ -278,19 +317,16 @@ impl Cluster {
         let Some(conversation) = self.workers.get_mut(&worker) else { return };
         match message {
             FromWorker::Online | FromWorker::Other => {}
-            FromWorker::Ack => conversation.acknowledged(),
-            FromWorker::Nack => {
-                if let Some(listener) = conversation.refused() {
-                    self.with_balancer(listener, |balancer| balancer.refused(worker, now));
-                }
-            }
+            FromWorker::Ack => self.heard_of(now, worker, true),
+            FromWorker::Nack => self.heard_of(now, worker, false),
             FromWorker::Answer { ack, accepted } => {
-                if let Some(listener) = conversation.answered(ack) {
-                    self.answered(now, worker, listener, accepted);
+                if let Some(offer) = conversation.answered(ack) {
+                    self.answered(now, worker, offer, accepted);
                 }
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
             FromWorker::Listening => self.effects.push(Effect::Listening(worker)),
+            FromWorker::AsksStatus => self.effects.push(Effect::AsksStatus(worker)),
             FromWorker::SaidReady => self.effects.push(Effect::SaidReady(worker)),
             FromWorker::Close { key } => {
                 if let Some(listener) = conversation.listeners.remove(&key) {
@@ -338,60 +374,5 @@ impl Cluster {
                 });
             }
         }
-    }
-
-    fn answered(&mut self, now: Time, worker: WorkerId, listener: ListenerId, accepted: bool) {
-        let Some(listener) = self.listeners.get_mut(&listener) else { return };
-        if accepted {
-            let mut moves = Vec::new();
-            listener.balancer.taken(worker, &mut moves);
-            self.effects.extend(moves.iter().filter_map(|step| match step {
-                Move::Close(connection) => Some(Effect::Close(*connection)),
-                Move::Offer(..) | Move::Accept(_) => None,
-            }));
-        } else {
-            listener.balancer.declined(worker, now);
-        }
-    }
-
-    /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.
-    fn ended(&mut self, worker: WorkerId) {
-        let Some(mut conversation) = self.workers.remove(&worker) else { return };
-        self.effects.extend(conversation.unclaimed(0).into_iter().map(Effect::Close));
-        self.ended.insert(worker, conversation.wished_to_leave);
-        let mut moves = Vec::new();
-        for listener in self.listeners.values_mut() {
-            listener.balancer.lose(worker, &mut moves);
-            if let Socket::Binding(askers) = &mut listener.socket {
-                askers.retain(|(asker, _)| *asker != worker);
-            }
-        }
-        self.effects.extend(moves.iter().filter_map(|step| match step {
-            Move::Close(connection) => Some(Effect::Close(*connection)),
-            Move::Offer(..) | Move::Accept(_) => None,
-        }));
-    }
-
-    /// Brings together who is free and who waits, and gives everything that is to be done.
-    fn pump(&mut self, now: Time) -> Vec<Effect> {
-        let mut moves = Vec::new();
-        for (id, listener) in &mut self.listeners {
-            listener.balancer.pump(now, &mut moves);
-            for step in moves.drain(..) {
-                let effect = match step {
-                    Move::Offer(worker, connection) => {
-                        let Some(conversation) = self.workers.get_mut(&worker) else { continue };
-                        let seq = conversation.next_seq();
-                        conversation.offered(seq, *id);
-                        let line = message::newconn(seq, &listener.quoted);
-                        Effect::Send { worker, line, handle: Handle::Connection(connection) }
-                    }
-                    Move::Accept(most) => Effect::Accept { listener: *id, most },
-                    Move::Close(connection) => Effect::Close(connection),
-                };
-                self.effects.push(effect);
-            }
-        }
-        std::mem::take(&mut self.effects)
     }
 }

@@ -18,6 +18,13 @@ pub enum Cli {
     Check(Invocation),
     /// Supervise.
     Run(Invocation),
+    /// Talk to a running allcores.
+    Ctl {
+        /// Where it is, if that was said.
+        control: Option<OsString>,
+        /// What it is to do.
+        words: Vec<OsString>,
+    },
 }
 
 /// A command with settings.
@@ -64,7 +71,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Usage
                 )));
             }
             lexopt::Arg::Value(word) if word == "ctl" && !separated => {
-                return Err(UsageError("'ctl' is a reserved word that has no actions in this version; -- ctl runs a program of that name".into()));
+                return ctl(invocation, check, parser.raw_args()?.collect());
             }
             lexopt::Arg::Value(word) => {
                 invocation.command.push(word);
@@ -79,6 +86,24 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Usage
         ));
     }
     Ok(if check { Cli::Check(invocation) } else { Cli::Run(invocation) })
+}
+
+/// Nothing is supervised, so that no setting counts but the one that says with whom to talk.
+fn ctl(invocation: Invocation, check: bool, words: Vec<OsString>) -> Result<Cli, UsageError> {
+    let mut control = None;
+    for (field, text) in invocation.flags {
+        if field != "control" {
+            let flag = field.replace('_', "-");
+            return Err(UsageError(format!(
+                "--{flag} means nothing to ctl; -- ctl runs a program of that name"
+            )));
+        }
+        control = Some(text);
+    }
+    if check {
+        return Err(UsageError("--check means nothing to ctl; -- ctl runs a program of that name".into()));
+    }
+    Ok(Cli::Ctl { control, words })
 }
 
 fn field_of(flag: &str) -> Result<&'static str, UsageError> {
@@ -129,7 +154,21 @@ mod tests {
         assert!(cli(&["-x", "a"]).is_err_and(|line| line.contains("-x")));
         assert!(cli(&["--workers"]).is_err_and(|line| line.contains("--workers")));
         assert!(cli(&[]).is_err_and(|line| line.contains("COMMAND")));
-        assert!(cli(&["ctl", "status"]).is_err_and(|line| line.contains("ctl")));
+        assert!(cli(&["-n", "2", "ctl", "status"]).is_err_and(|line| line.contains("--workers")));
+    }
+
+    #[test]
+    fn ctl_has_words_of_its_own() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect();
+        assert_eq!(
+            cli(&["ctl", "status", "--json"]),
+            Ok(Cli::Ctl { control: None, words: words(&["status", "--json"]) })
+        );
+        let control = Some("/x".into());
+        assert_eq!(
+            cli(&["--control", "/x", "ctl", "stop"]),
+            Ok(Cli::Ctl { control, words: words(&["stop"]) })
+        );
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub fn help() -> String {
     let mut text = String::from(
         "allcores: PID 1 for containers, one program on every core\n\n\
          usage: allcores [--SETTING VALUE]... [--] COMMAND [ARG]...\n       \
+         allcores [--control PATH] ctl ACTION\n       \
          allcores --check [--SETTING VALUE]... [--] COMMAND [ARG]...\n       \
          allcores --help | --version\n\n\
          Every setting is a flag and a variable: --stop-timeout is ALLCORES_STOP_TIMEOUT. A flag wins.\n\

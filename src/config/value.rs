@@ -18,7 +18,8 @@ pub trait Value: Sized {
 /// Longest time that any setting takes, so that sums of times cannot overflow: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// `250ms`, `5s`, `2m`, `1h30m`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => humantime::parse_duration(text).map_err(|_| String::new())?,

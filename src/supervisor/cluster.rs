@@ -25,11 +25,7 @@ impl Supervisor {
         let Some(cluster) = &mut self.cluster else { return };
         let ended = match &input {
             Input::Ended(worker) => Some(*worker),
-            Input::Read { .. }
-            | Input::Bound { .. }
-            | Input::Readable(_)
-            | Input::Accepted { .. }
-            | Input::AcceptedAll { .. } => None,
+            Input::Read { .. } | Input::Bound { .. } | Input::Readable(_) | Input::Accepted { .. } => None,
         };
         let effects = cluster.handle(now, input);
         self.perform_effects(now, effects);
@@ -57,14 +53,27 @@ impl Supervisor {
                     self.said(now, worker, Word::Message);
                     self.settle(now);
                 }
+                Effect::Alive { worker, .. } => self.alive(now, worker),
+                // Nobody can show it yet.
+                Effect::AsksStatus(_) => {}
                 Effect::Send { .. }
+                | Effect::Ask { .. }
+                | Effect::Resume(_)
                 | Effect::Deliver { .. }
                 | Effect::Bind { .. }
                 | Effect::Accept { .. }
+                | Effect::Refuse(_)
+                | Effect::CloseListener(_)
                 | Effect::Close(_)
                 | Effect::EndChannel { .. } => self.act(Action::Cluster(effect)),
             }
         }
+    }
+
+    /// We end: who has connected by now is served, and nobody else is.
+    pub(super) fn close_listeners(&mut self, now: Time) {
+        let effects = self.cluster.as_mut().map(|cluster| cluster.close(now));
+        self.perform_effects(now, effects.unwrap_or_default());
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.

@@ -51,7 +51,10 @@ impl Supervisor {
         let settling = State::Settling { process, leave: wanted, until: now + SETTLE };
         match &mut self.cluster {
             Some(cluster) if cluster.is_open(process.worker) => {
-                cluster.retire(process.worker);
+                // At the end of us all, those who were let in last are still to be served.
+                if why != Why::End {
+                    cluster.retire(process.worker);
+                }
                 self.workers[index].state = settling;
             }
             None if is_last_of_slot && why != Why::End => self.workers[index].state = settling,
@@ -171,7 +174,7 @@ impl Supervisor {
             Patience::Forever => None,
         };
         self.workers[index].state = State::Leaving { process, leave, signal_at };
-        let effects = cluster.disconnect(process.worker, shutdown_first);
+        let effects = cluster.disconnect(now, process.worker, shutdown_first);
         self.perform_effects(now, effects);
     }
 }

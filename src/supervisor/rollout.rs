@@ -245,10 +245,9 @@ impl Supervisor {
         *self.past.reloads.entry(verdict).or_default() += 1;
         self.report(Notice::Reloaded { verdict, generation, reason: reason.clone(), took });
         let answer = match verdict {
-            ReloadVerdict::Done => Answer::Done(format!("done: {reason} in {:?}", rounded(took))),
+            ReloadVerdict::Done => Answer::Done(format!("{reason} in {:?}", rounded(took))),
             ReloadVerdict::Failed | ReloadVerdict::Ended => Answer::Failed(format!(
-                "{}: {reason}; {done} of {} slots were begun, the other workers stay",
-                verdict.name(),
+                "{reason}; {done} of {} slots were begun, the other workers stay",
                 reload.total
             )),
         };

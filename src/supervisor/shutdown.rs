@@ -165,6 +165,7 @@ impl Supervisor {
         if kill_at == Some(now) {
             return self.insist(now);
         }
+        self.close_listeners(now);
         for index in 0..self.workers.len() {
             self.retire(now, index, Why::End);
         }

@@ -60,6 +60,16 @@ impl Binder {
         Ok(binder)
     }
 
+    /// Whether a socket was passed to us, and is somebody else's as well.
+    pub fn was_passed(&self, fd: &Rc<OwnedFd>) -> bool {
+        self.known.iter().any(|known| Rc::ptr_eq(&known.fd, fd) && known.place.is_none())
+    }
+
+    /// Keeps this socket open no longer.
+    pub fn forget(&mut self, fd: &Rc<OwnedFd>) {
+        self.known.retain(|known| !Rc::ptr_eq(&known.fd, fd));
+    }
+
     /// The sockets of `LISTEN`, and what they were called.
     pub fn known(&self) -> impl Iterator<Item = (Option<&str>, &Rc<OwnedFd>)> {
         self.known.iter().map(|known| (known.name.as_deref(), &known.fd))

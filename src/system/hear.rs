@@ -1,14 +1,16 @@
-//! What has happened, handed over event by event: signals, deaths, what workers say, what has changed.
+//! What has happened, handed over event by event: signals, deaths, what workers say, what has changed, who asks.
 
 use mio::Events;
 use tracing::trace;
 
 use super::process::{self, Wait};
 use super::source::Source;
-use super::{System, primary};
+use super::window::Look;
+use super::{System, find_groups, primary};
 use crate::ids::Pid;
+use crate::observe::routes;
 use crate::signal::Signal;
-use crate::supervisor::event::Event;
+use crate::supervisor::event::{Event, Notification};
 
 /// Most children that are reaped before signals are heard again.
 const REAP_BATCH: usize = 512;
@@ -58,8 +60,16 @@ impl System {
 
     /// What a worker said before it died counts, and comes before its death.
     fn hear_last_words(&mut self, pid: Pid) {
-        self.hear_notifications();
         let mut heard = Vec::new();
+        self.notify.read(&mut heard);
+        for event in &mut heard {
+            // Whoever is dead is not hung any more, and no signal may go to its pid.
+            if let Event::Notified { lineage, words } = event
+                && lineage.first() == Some(&pid)
+            {
+                words.retain(|word| *word != Notification::Hung);
+            }
+        }
         self.newlines.died(pid, &mut heard);
         if let Some(primary) = &mut self.primary {
             let mut inputs = Vec::new();
@@ -99,10 +109,34 @@ impl System {
                         primary.is_ready(&primary::Source::of(token), &mut inputs);
                     }
                 }
-                Source::Signals | Source::Notifications => {}
+                Source::Signals | Source::Notifications | Source::Client(_) => {}
             }
         }
         heard.extend(inputs.into_iter().map(Event::Cluster));
+        self.hear(heard);
+    }
+
+    /// Hears who asks something of us, and answers what is no more than a look.
+    pub(super) fn hear_clients(&mut self, events: &Events) {
+        let mut heard = Vec::new();
+        for event in events {
+            if let Source::Client(number) = Source::of(event.token()) {
+                self.server.note(number, event, &mut heard);
+            }
+        }
+        if self.server.is_idle() {
+            return self.hear(heard);
+        }
+        let now = self.clock.now();
+        let mut look = Look {
+            window: &mut self.window,
+            supervisor: &self.supervisor,
+            groups: self.groups.get_or_init(find_groups),
+            sockets: &self.performer.sockets,
+            primary: self.primary.as_ref(),
+            now,
+        };
+        self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
         self.hear(heard);
     }
 

@@ -2,15 +2,20 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod accept;
 mod announce;
 mod bind;
 pub mod cgroup;
 mod channel;
 mod child;
-mod clock;
+pub mod clock;
+mod connection;
+pub mod control;
 mod descendants;
 mod descriptors;
+mod door;
 mod hear;
+mod memory;
 mod newline;
 mod notify;
 mod perform;
@@ -20,6 +25,7 @@ mod primary;
 mod process;
 mod queue;
 pub mod readings;
+mod server;
 pub mod signals;
 mod slots;
 mod socket;
@@ -28,6 +34,7 @@ mod steer;
 pub mod terminal;
 mod user;
 mod watch;
+mod window;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -56,11 +63,12 @@ use notify::Notify;
 use perform::Performer;
 pub use prepare::{StartError, adopt_descriptors, worker_traits};
 use primary::Primary;
-use queue::Depths;
+use server::Server;
 use signals::Signals;
-use socket::Listener;
+use socket::{Listener, SocketFile};
 use source::Source;
 use watch::Changes;
+use window::Window;
 
 /// Everything that a run holds.
 pub struct System {
@@ -74,18 +82,26 @@ pub struct System {
     signals: Signals,
     poll: Poll,
     clock: Clock,
+    server: Server,
+    /// Removed when we leave.
+    _control: Option<SocketFile>,
+    window: Window,
     groups: OnceCell<Cgroups>,
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
+    /// Whether there was nothing to do for the first time.
+    has_begun: bool,
     exit: Option<Exit>,
 }
+
+/// With nothing due for longer than this, everything has begun.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
     pub fn prepare(config: &Config, signals: Signals, passed: Vec<Listener>) -> Result<Self, StartError> {
         let traits = worker_traits(config)?;
-        let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
         let watch = |fd: i32, source: Source| {
@@ -96,7 +112,10 @@ impl System {
         let notify = Notify::bind()
             .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
             .map_err(|error| failed("there is no notification socket", error))?;
+        let sockets = prepare::bind(config, passed)?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
+        let (doors, control) = control::open(&config.settings)?;
+        let server = Server::new(&poll, doors).map_err(|error| failed("clients cannot be watched", error))?;
         if std::process::id() != 1
             && let Err(error) = process::adopt_orphans()
         {
@@ -115,10 +134,14 @@ impl System {
             announcer: Announcer::new(config.notify_socket.clone()),
             signals,
             poll,
+            server,
+            _control: control,
+            window: Window::new(config),
             groups: OnceCell::new(),
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
+            has_begun: false,
             exit: None,
             supervisor: Supervisor::new(config.clone(), seed()),
             clock: Clock::start(),
@@ -139,6 +162,7 @@ impl System {
         let mut events = Events::with_capacity(64);
         loop {
             if let Some(exit) = self.exit {
+                self.server.say_last_words(self.clock.now());
                 return exit;
             }
             self.wait(&mut events);
@@ -152,18 +176,9 @@ impl System {
             }
             self.reap_children();
             self.hear_workers(&events);
+            self.hear_clients(&events);
             self.meet_deadline();
         }
-    }
-
-    /// Connections that wait to be accepted, by the name of the listener or its address.
-    pub fn queue_depths(&self) -> Vec<(String, u32)> {
-        let mut depths = Depths::new();
-        self.performer.sockets.add_depths(&mut depths);
-        if let Some(primary) = &self.primary {
-            primary.add_depths(&mut depths);
-        }
-        depths.into_iter().collect()
     }
 
     fn groups(&self) -> &Cgroups {
@@ -189,7 +204,8 @@ impl System {
     /// When something is due, whatever happens until then.
     fn deadline(&self) -> Option<Time> {
         let supervisor = self.supervisor.deadline().map(|(time, _)| time);
-        supervisor.into_iter().chain(self.changes.as_ref().and_then(Changes::deadline)).min()
+        let changes = self.changes.as_ref().and_then(Changes::deadline);
+        supervisor.into_iter().chain(changes).chain(self.server.deadline()).min()
     }
 
     /// Whether somebody said more than was read, of which nobody tells us a second time.
@@ -198,6 +214,7 @@ impl System {
             || self.newlines.has_unread()
             || self.primary.as_ref().is_some_and(Primary::has_unread)
             || self.changes.as_ref().is_some_and(Changes::has_unread)
+            || self.server.could_go_on()
     }
 
     /// Sleeps until something happens or is due.
@@ -207,6 +224,10 @@ impl System {
             Some(time) => Some(time - self.clock.now()),
             None => None,
         };
+        if !self.has_begun && timeout.is_none_or(|time| time > BEGINNING) {
+            self.has_begun = true;
+            memory::let_go_of_code();
+        }
         if let Err(error) = self.poll.poll(events, timeout) {
             // Signals are blocked, so that only a debugger interrupts this; then we go round once more.
             debug!(error = %error, "waiting was interrupted");
@@ -268,7 +289,7 @@ impl System {
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),
             Action::Announce(announcement) => self.announcer.tell(&announcement),
-            Action::Answer { .. } => {}
+            Action::Answer { client, answer } => self.server.answer(self.clock.now(), client, &answer),
             Action::Reap => self.reap = true,
             Action::GiveTerminal(pid) => perform::give_terminal(pid),
             Action::Suspend => perform::suspend(),

@@ -7,17 +7,18 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{SockaddrStorage, getsockname};
 
-/// By the listener's name in `LISTEN`, or else its address.
-pub type Depths = BTreeMap<String, u32>;
+/// By the listener's name in `LISTEN`, or else its address, and by its address: where the kernel does not tell how many wait,
+/// nothing.
+pub type Depths = BTreeMap<(String, String), Option<u32>>;
 
-/// Adds a socket's queue to those of the same name. Without a name, it is the address's.
+/// Adds a socket's queue to those of the same listener.
 pub fn add(depths: &mut Depths, name: Option<&str>, socket: &OwnedFd) {
-    let Some(depth) = depth(socket) else { return };
-    let name = name
-        .map(str::to_owned)
-        .or_else(|| Some(getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?.to_string()));
-    if let Some(name) = name {
-        *depths.entry(name).or_default() += depth;
+    let Ok(address) = getsockname::<SockaddrStorage>(socket.as_raw_fd()) else { return };
+    let address = address.to_string();
+    let name = name.map_or_else(|| address.clone(), str::to_owned);
+    let waiting = depths.entry((name, address)).or_default();
+    if let Some(depth) = depth(socket) {
+        *waiting = Some(waiting.unwrap_or(0).saturating_add(depth));
     }
 }
 

@@ -10,32 +10,7 @@ use std::time::Duration;
 
 use super::cgroup::{self, Cgroups};
 use crate::ids::Pid;
-
-/// What a process uses. What cannot be read is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes in memory: its share (PSS), or all that it sees (RSS) where we may not read that.
-    pub memory: Option<u64>,
-    /// Time on a core, all its threads together.
-    pub cpu: Option<Duration>,
-    /// Open descriptors.
-    pub open_files: Option<u32>,
-}
-
-/// What the container uses and may use. What is not limited or cannot be read is `None`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// Cores, by affinity, cpuset and quota.
-    pub cores: u16,
-    /// Bytes.
-    pub memory_limit: Option<u64>,
-    /// Bytes, without the files that the kernel would drop first.
-    pub memory_used: Option<u64>,
-    /// Processes that the kernel killed for want of memory.
-    pub oom_kills: Option<u64>,
-    /// How long the quota kept us from running.
-    pub throttled: Option<Duration>,
-}
+use crate::observe::figures::{Container, Usage};
 
 /// What a process uses.
 pub fn usage(pid: Pid) -> Usage {

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::signal::Signal;
 
@@ -68,6 +68,18 @@ impl AsRawFd for Signals {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Lets every signal through, to do what it does to any program.
+pub fn release() {
+    // It takes the number of bytes that it did to block them.
+    let _ = set_mask(0);
 }
 
 /// Lets every signal through, right before an exec. Safe to call between fork and exec.

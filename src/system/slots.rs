@@ -55,11 +55,6 @@ impl Slots {
         }
     }
 
-    /// How many each slot has.
-    pub fn in_a_set(&self) -> usize {
-        self.of(Slot(0)).len()
-    }
-
     /// Sees to it that a slot has its sockets, or says why it cannot.
     pub fn make(&mut self, slot: Slot) -> Result<(), String> {
         match self {
@@ -297,7 +292,10 @@ mod tests {
         let mut depths = Depths::new();
         slots.add_depths(&mut depths);
         let Place::Tcp(addr) = address.place else { unreachable!() };
-        assert_eq!(depths, Depths::from([(addr.to_string(), kept[0] + kept[1] + 60)]));
+        assert_eq!(
+            depths,
+            Depths::from([((addr.to_string(), addr.to_string()), Some(kept[0] + kept[1] + 60))])
+        );
     }
 
     #[test]

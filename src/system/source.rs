@@ -18,6 +18,8 @@ pub enum Source {
     Changes,
     /// A worker wrote to the descriptor of `READY=fd:N`.
     Newline(WorkerId),
+    /// A door for clients, or a client.
+    Client(u64),
     /// A channel or a listener of the cluster, which the primary knows by this token.
     Cluster(Token),
 }
@@ -32,16 +34,19 @@ impl Source {
             Self::Notifications => kind(2, 0),
             Self::Changes => kind(3, 0),
             Self::Newline(worker) => kind(4, worker.0 as usize),
+            Self::Client(number) => kind(5, number as usize),
         }
     }
 
     /// The source that a token was made for.
     pub fn of(token: Token) -> Self {
+        let number = (token.0 & !(usize::MAX << KIND)) as u64;
         match token.0 >> KIND {
             1 => Self::Signals,
             2 => Self::Notifications,
             3 => Self::Changes,
-            4 => Self::Newline(WorkerId((token.0 & !(usize::MAX << KIND)) as u64)),
+            4 => Self::Newline(WorkerId(number)),
+            5 => Self::Client(number),
             _ => Self::Cluster(token),
         }
     }
@@ -59,6 +64,8 @@ mod tests {
             Source::Changes,
             Source::Newline(WorkerId(0)),
             Source::Newline(WorkerId(1 << 40)),
+            Source::Client(0),
+            Source::Client(1 << 40),
             Source::Cluster(Token(0)),
             Source::Cluster(Token(1 << 40)),
         ];

@@ -52,7 +52,7 @@ fn detach(socket: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn set_option<T>(socket: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
+pub(super) fn set_option<T>(socket: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads as many bytes as the value has, and of a program the instructions that it points to, which
     // live as long as the caller's slice.
     let result = unsafe {
@@ -78,12 +78,12 @@ fn count(runs: &[Range<u32>]) -> u32 {
     runs.iter().map(|run| run.end - run.start).sum()
 }
 
-const fn op(code: u32, k: u32) -> sock_filter {
+pub(super) const fn op(code: u32, k: u32) -> sock_filter {
     branch(code, k, 0, 0)
 }
 
 /// Skips so many instructions if it is so, or is not.
-const fn branch(code: u32, k: u32, if_so: u8, if_not: u8) -> sock_filter {
+pub(super) const fn branch(code: u32, k: u32, if_so: u8, if_not: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: if_so, jf: if_not, k }
 }
 

@@ -1,4 +1,4 @@
-//! Hands the terminal on to the one worker that is to have it.
+//! The terminal: handed on to the one worker that is to have it, and how large it is.
 
 #![allow(unsafe_code)]
 
@@ -19,4 +19,14 @@ pub fn give_to(leader: Pid) {
         // SAFETY: tcsetpgrp(3) takes two integers.
         unsafe { libc::tcsetpgrp(libc::STDIN_FILENO, leader.raw()) };
     }
+}
+
+/// Rows and columns of the terminal that standard output is.
+pub fn size() -> Option<(u16, u16)> {
+    // SAFETY: a winsize is plain integers, for which zero is a value; the kernel fills it in.
+    let (result, size) = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size), size)
+    };
+    (result == 0 && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }

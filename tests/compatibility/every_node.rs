@@ -29,6 +29,11 @@ macro_rules! with_each {
             }
 
             #[test]
+            fn an_event_loop_that_stands_still_is_found_out() {
+                deaths::finds_out_who_hangs($version);
+            }
+
+            #[test]
             fn requests_in_hand_are_finished() {
                 stopping::finishes_what_it_has($version);
             }
@@ -39,8 +44,8 @@ macro_rules! with_each {
             }
 
             #[test]
-            fn whatever_a_worker_took_is_answered() {
-                stopping::answers_all_that_workers_took($version);
+            fn whoever_has_connected_is_answered() {
+                stopping::answers_all_who_have_connected($version);
             }
 
             #[test]

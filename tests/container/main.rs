@@ -8,11 +8,15 @@
     reason = "a test waits, sleeps and spawns; a failure is a panic"
 )]
 
+mod arm64;
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
 mod ends;
+#[path = "../chart/helm.rs"]
+mod helm;
 mod image;
+mod kube;
 mod resources;
 mod signals;
 mod terminal;

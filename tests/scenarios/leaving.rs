@@ -14,6 +14,9 @@ fn a_stop_settles_disconnects_waits_for_the_end_of_the_channel_and_then_signals(
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           2000 channel of 1 ends
@@ -34,6 +37,9 @@ fn a_worker_that_ends_with_its_channel_is_sent_nothing_that_hurts() {
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           1300 channel of 1 ends
@@ -52,6 +58,9 @@ fn a_channel_that_does_not_end_is_waited_for_half_the_time() {
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           5000 a worker does not leave
@@ -75,6 +84,9 @@ fn a_short_stop_has_no_time_to_settle() {
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1100 the stop timeout is over
                - KILL to 2
                - KILL to all descendants
@@ -94,6 +106,9 @@ fn a_stop_that_is_hardly_longer_signals_right_after_the_disconnect() {
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1200 a worker is out of rotation
                - to 1: disconnect seq=1
           1200 a worker does not leave
@@ -115,6 +130,9 @@ fn without_a_deadline_the_end_of_the_channel_is_waited_for() {
     story.went(
         "
           1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           1200 a worker is out of rotation
                - to 1: text shutdown
                - to 1: disconnect seq=1
@@ -138,6 +156,9 @@ fn a_worker_without_a_channel_is_sent_the_signal_once() {
           1100 a worker does not leave
                - TERM to 2
           2000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+               - close listener 0
           3000 2 ends: killed by TERM
                - worker 1 stopped
                - exit 0: stopped as asked",

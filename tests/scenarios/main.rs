@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 
+mod asking;
 mod backoff;
 mod balancer;
+mod closing;
 mod cluster;
 mod conversation;
 mod leaving;

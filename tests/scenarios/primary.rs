@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::Rest;
+use allcores::cluster::balancer::{Newcomer, Rest};
+use allcores::cluster::figures::AcceptError;
 use allcores::cluster::listener::{Errno, Place};
 use allcores::cluster::message::SockName;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 /// A primary, its shell, and the transcript.
 pub struct Primary {
-    cluster: Cluster,
+    pub cluster: Cluster,
     now: Time,
     /// Clients in the kernel's queue, by listener.
     clients: BTreeMap<ListenerId, VecDeque<Option<IpAddr>>>,
@@ -74,6 +75,15 @@ impl Primary {
         primary
     }
 
+    /// The same, and each has taken a connection a moment ago: offers have the numbers from 2 on.
+    pub fn quick(sharing: Sharing, workers: u64) -> Self {
+        let mut primary = Self::serving(sharing, workers);
+        primary.clients(workers as usize);
+        (1..=workers).for_each(|worker| primary.answers(worker, 1, true));
+        primary.chapter();
+        primary
+    }
+
     /// A worker is started, in the slot of its number.
     pub fn joins(&mut self, worker: u64) {
         self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1));
@@ -115,7 +125,28 @@ impl Primary {
 
     pub fn is_told_to_leave(&mut self, worker: u64, shutdown_first: bool) {
         self.tell(&format!("{worker} is told to leave"));
-        let effects = self.cluster.disconnect(WorkerId(worker), shutdown_first);
+        let effects = self.cluster.disconnect(self.now, WorkerId(worker), shutdown_first);
+        self.perform(effects);
+    }
+
+    /// A worker's event loop is asked.
+    pub fn is_asked(&mut self, worker: u64) {
+        self.tell(&format!("{worker} is asked"));
+        let effects = self.cluster.ask(self.now, WorkerId(worker));
+        self.perform(effects);
+    }
+
+    /// A worker is told the status.
+    pub fn is_told_the_status(&mut self, worker: u64, status: &str) {
+        self.tell(&format!("{worker} is told"));
+        let effects = self.cluster.tell_status(WorkerId(worker), status);
+        self.perform(effects);
+    }
+
+    /// We end.
+    pub fn closes(&mut self) {
+        self.tell("we end");
+        let effects = self.cluster.close(self.now);
         self.perform(effects);
     }
 
@@ -181,9 +212,15 @@ impl Primary {
                 Effect::EndChannel { worker, .. } => answers.push_back(Input::Ended(worker)),
                 Effect::Send { .. }
                 | Effect::Deliver { .. }
+                | Effect::Refuse(_)
+                | Effect::CloseListener(_)
                 | Effect::Close(_)
                 | Effect::Listening(_)
-                | Effect::SaidReady(_) => {}
+                | Effect::SaidReady(_)
+                | Effect::Ask { .. }
+                | Effect::Resume(_)
+                | Effect::Alive { .. }
+                | Effect::AsksStatus(_) => {}
             }
         }
         while let Some(answer) = answers.pop_front() {
@@ -193,17 +230,21 @@ impl Primary {
 
     fn accept(&mut self, listener: ListenerId, most: usize, answers: &mut VecDeque<Input>) {
         if self.accept_fails {
-            return answers.push_back(Input::AcceptedAll { listener, rest: Rest::Unknown });
+            return answers.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Failed(AcceptError::TooManyFiles),
+            });
         }
         let clients = self.clients.entry(listener).or_default();
         let taken = clients.len().min(most);
-        for peer in clients.drain(..taken) {
-            let connection = ConnectionId(self.next_connection);
+        let newcomer = |peer| {
             self.next_connection += 1;
-            answers.push_back(Input::Accepted { listener, connection, peer });
-        }
+            Newcomer { connection: ConnectionId(self.next_connection - 1), peer }
+        };
+        let newcomers = clients.drain(..taken).map(newcomer).collect();
         let rest = if taken < most { Rest::Nothing } else { Rest::More };
-        answers.push_back(Input::AcceptedAll { listener, rest });
+        answers.push_back(Input::Accepted { listener, newcomers, rest });
     }
 
     fn tell(&mut self, what: &str) {
@@ -242,18 +283,26 @@ fn name(place: &Place) -> Option<SockName> {
     }
 }
 
-/// The answer that a shell gives to an effect, as far as the effect alone says it.
-pub fn bound(effect: &Effect) -> Option<Input> {
+/// The answer that a shell to which nobody connects gives to an effect.
+pub fn answer_to(effect: &Effect) -> Option<Input> {
     match effect {
         Effect::Bind { listener, place, .. } => {
             Some(Input::Bound { listener: *listener, result: Ok(name(place)) })
         }
+        Effect::Accept { listener, .. } => {
+            Some(Input::Accepted { listener: *listener, newcomers: Vec::new(), rest: Rest::Nothing })
+        }
         Effect::Send { .. }
         | Effect::Deliver { .. }
-        | Effect::Accept { .. }
+        | Effect::Refuse(_)
+        | Effect::CloseListener(_)
         | Effect::Close(_)
         | Effect::Listening(_)
         | Effect::SaidReady(_)
+        | Effect::Ask { .. }
+        | Effect::Resume(_)
+        | Effect::Alive { .. }
+        | Effect::AsksStatus(_)
         | Effect::EndChannel { .. } => None,
     }
 }
@@ -299,9 +348,15 @@ pub fn told(effect: &Effect) -> String {
         Effect::Deliver { worker, line } => format!("mail to {worker}: {}", line.trim_end()),
         Effect::Bind { listener: ListenerId(id), place, .. } => format!("bind listener {id}: {}", at(place)),
         Effect::Accept { listener: ListenerId(id), most } => format!("accept up to {most} at listener {id}"),
+        Effect::Refuse(ListenerId(id)) => format!("let nobody in at listener {id}"),
+        Effect::CloseListener(ListenerId(id)) => format!("close listener {id}"),
         Effect::Close(ConnectionId(id)) => format!("close connection {id}"),
         Effect::Listening(worker) => format!("worker {worker} listens"),
         Effect::SaidReady(worker) => format!("worker {worker} says ready"),
+        Effect::Ask { worker, line } => format!("ask {worker}: {}", short(line)),
+        Effect::Resume(worker) => format!("write to {worker} again"),
+        Effect::Alive { worker, lag } => format!("worker {worker} is alive after {}ms", lag.as_millis()),
+        Effect::AsksStatus(worker) => format!("worker {worker} asks for the status"),
         Effect::EndChannel { worker, reason } => format!("end the channel of {worker}: {reason}"),
     }
 }

@@ -67,7 +67,7 @@ fn a_replacement_that_crashes_ends_the_roll_out_and_the_old_ones_stay() {
             - worker 3 crashed
             - replacement in slot 0 failed: worker 3 was not ready: crashed (exit 1)
             - reload failed: slot 0: worker 3 was not ready: crashed (exit 1)
-            - to client 7: Failed("failed: slot 0: worker 3 was not ready: crashed (exit 1); 1 of 2 slots were begun, the other workers stay")
+            - to client 7: Failed("slot 0: worker 3 was not ready: crashed (exit 1); 1 of 2 slots were begun, the other workers stay")
         "#,
     );
     let status = story.status();
@@ -126,8 +126,8 @@ fn a_reload_during_a_reload_starts_again() {
         20000 3 ends: exit 0
             - worker 2 stopped
             - reload done: 2 workers replaced
-            - to client 7: Done("done: 2 workers replaced in 0ns")
-            - to client 8: Done("done: 2 workers replaced in 0ns")
+            - to client 7: Done("2 workers replaced in 0ns")
+            - to client 8: Done("2 workers replaced in 0ns")
         "#,
     );
 }
@@ -148,7 +148,7 @@ fn a_stop_ends_a_reload() {
             - draining for 3000ms
             - TERM to 4
             - reload ended: a stop was asked for
-            - to client 7: Failed("ended: a stop was asked for; 1 of 2 slots were begun, the other workers stay")
+            - to client 7: Failed("a stop was asked for; 1 of 2 slots were begun, the other workers stay")
         "#,
     );
 }

@@ -243,7 +243,7 @@ impl Story {
     }
 
     fn do_in_cluster(&mut self, effect: &Effect) {
-        if let Some(answer) = primary::bound(effect) {
+        if let Some(answer) = primary::answer_to(effect) {
             self.quietly(Event::Cluster(answer));
         }
         if let Effect::EndChannel { worker, .. } = effect {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use allcores::config::Config;
 use allcores::exit::ExitStatus;
 use allcores::signal::Signal;
-use allcores::supervisor::event::SpawnFailureKind;
+use allcores::supervisor::event::{Demand, Notification, SpawnFailureKind};
 
 use crate::world::{Manners, World, config};
 
@@ -21,6 +21,10 @@ enum Step {
     NoRoom,
     Stubborn,
     Orphan,
+    Ready(usize),
+    Reload,
+    More,
+    Less,
 }
 
 const STEPS: [Step; 11] = [
@@ -35,6 +39,21 @@ const STEPS: [Step; 11] = [
     Step::NoRoom,
     Step::Stubborn,
     Step::Orphan,
+];
+
+/// What happens to a pool whose workers say when they are ready.
+const LIFE: [Step; 11] = [
+    Step::Crash(0),
+    Step::Crash(1),
+    Step::Reap,
+    Step::Ready(0),
+    Step::Ready(2),
+    Step::Pass(1),
+    Step::Pass(60_000),
+    Step::Reload,
+    Step::More,
+    Step::Less,
+    Step::Stop,
 ];
 
 /// Steps in every order; what follows each order is a stop that must end.
@@ -60,10 +79,18 @@ fn apply(world: &mut World, step: Step) {
         Step::NoRoom => world.spawn_failure = Some(SpawnFailureKind::System),
         Step::Stubborn => world.manners = Manners::Ignores,
         Step::Orphan => world.adopt(),
+        Step::Ready(n) => {
+            if let Some(pid) = nth(world, n) {
+                world.notifies(pid, Notification::Ready);
+            }
+        }
+        Step::Reload => world.demands(Demand::Reload),
+        Step::More => world.signal(Signal::TTIN),
+        Step::Less => world.signal(Signal::TTOU),
     }
 }
 
-fn explore(world: &World, depth: u32, path: &mut Vec<Step>) {
+fn explore(world: &World, steps: &[Step], depth: u32, path: &mut Vec<Step>) {
     if depth == 0 || world.exit.is_some() {
         let mut world = world.clone();
         (world.manners, world.spawn_failure) = (Manners::Obeys, None);
@@ -71,14 +98,15 @@ fn explore(world: &World, depth: u32, path: &mut Vec<Step>) {
         world.settle(Duration::from_secs(60));
         assert!(world.exit.is_some(), "no end after {path:?}");
         assert!(world.processes.is_empty(), "somebody left after {path:?}");
+        assert!(world.waiting.is_empty(), "somebody was never answered after {path:?}");
         return;
     }
-    for step in STEPS {
+    for step in steps.iter().copied() {
         path.push(step);
         let mut next = world.clone();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| apply(&mut next, step)));
         assert!(outcome.is_ok(), "a law is broken by {path:?}");
-        explore(&next, depth - 1, path);
+        explore(&next, steps, depth - 1, path);
         path.pop();
     }
 }
@@ -86,7 +114,25 @@ fn explore(world: &World, depth: u32, path: &mut Vec<Step>) {
 fn every_order(config: Config) {
     let mut world = World::new(config, 1);
     world.start();
-    explore(&world, DEPTH, &mut Vec::new());
+    explore(&world, &STEPS, DEPTH, &mut Vec::new());
+}
+
+#[test]
+fn every_order_of_a_pools_life_keeps_the_laws() {
+    for flags in [
+        &[("listen", "8080"), ("stop_timeout", "8s")][..],
+        &[("mode", "ports"), ("first_port", "9000")],
+        &[("listen", "8080"), ("surge", "2"), ("drain_delay", "3s")],
+    ] {
+        let common = [("workers", "2"), ("ready", "notify"), ("ready_timeout", "5s"), ("max_failures", "2")];
+        let flags: Vec<_> = common.iter().chain(flags).copied().collect();
+        let mut world = World::new(config(&flags), 1);
+        world.start();
+        for pid in world.living() {
+            world.notifies(pid, Notification::Ready);
+        }
+        explore(&world, &LIFE, DEPTH, &mut Vec::new());
+    }
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl Launch {
             environment: vec![("PATH".into(), PATH.into())],
         };
         launch.outside = words(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]);
-        launch.set("LOG", "debug")
+        // The usual places are the machine's, which all tests share.
+        launch.set("LOG", "debug").set("CONTROL", "off")
     }
 
     /// A setting, as a variable.
@@ -192,6 +193,17 @@ impl Running {
     /// Whether it has not ended.
     pub fn is_running(&self) -> bool {
         kernel::is_alive(self.child.id() as i32)
+    }
+
+    /// Runs a program where allcores runs, to its end: exit code, output and errors.
+    pub fn inside(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let target = self.pid().to_string();
+        let enter = ["--target", &target, "--mount", "--pid", "--net", "--"];
+        let mut command = Command::new("nsenter");
+        command.args(enter).args(words).env_clear().env("PATH", PATH).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     /// Sends TERM, and waits for the end.

@@ -8,8 +8,13 @@
 
 mod changes;
 mod channel;
+mod client;
+mod control;
+mod demands;
 mod exit_codes;
 mod harness;
+mod hostile;
+mod http;
 mod kernel;
 mod logging;
 mod notify;

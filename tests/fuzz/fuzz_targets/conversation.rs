@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use allcores::cluster::balancer::{Choice, Rest};
+use allcores::cluster::balancer::{Choice, Newcomer, Rest};
 use allcores::cluster::listener::IN_USE;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
 use allcores::ids::{ConnectionId, ListenerId, Slot, WorkerId};
@@ -78,21 +78,30 @@ impl Shell {
                 Effect::Accept { listener, most } => {
                     let taken = most.min(self.clients);
                     self.clients -= taken;
-                    for _ in 0..taken {
+                    let newcomer = |_| {
                         self.next += 1;
-                        let connection = ConnectionId(self.next);
-                        self.open.insert(connection);
-                        inputs.push_back(Input::Accepted { listener, connection, peer: None });
-                    }
+                        Newcomer { connection: ConnectionId(self.next), peer: None }
+                    };
+                    let newcomers: Vec<_> = (0..taken).map(newcomer).collect();
+                    self.open.extend(newcomers.iter().map(|newcomer| newcomer.connection));
                     let rest = if taken < most { Rest::Nothing } else { Rest::More };
-                    inputs.push_back(Input::AcceptedAll { listener, rest });
+                    inputs.push_back(Input::Accepted { listener, newcomers, rest });
                 }
+                Effect::Refuse(_) | Effect::CloseListener(_) => {}
                 Effect::Close(connection) => assert!(self.open.remove(&connection), "closed twice"),
                 Effect::EndChannel { worker, .. } => {
                     assert!(self.joined.remove(&worker), "an end twice");
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Listening(worker) | Effect::SaidReady(worker) => {
+                Effect::Ask { worker, line } => {
+                    assert!(self.joined.contains(&worker), "{line} to {worker}");
+                    serde_json::from_str::<serde_json::Value>(&line).expect("a question is JSON");
+                }
+                Effect::Resume(worker)
+                | Effect::Alive { worker, .. }
+                | Effect::AsksStatus(worker)
+                | Effect::Listening(worker)
+                | Effect::SaidReady(worker) => {
                     assert!(self.joined.contains(&worker));
                 }
             }
@@ -147,9 +156,14 @@ fuzz_target!(|data: &[u8]| {
             }
             6 => shell.turn(Input::Ended(worker)),
             _ => {
-                shell.cluster.retire(worker);
-                let effects = shell.cluster.disconnect(worker, *much % 2 == 0);
-                shell.perform(effects, &mut VecDeque::new());
+                let effects = match much {
+                    0 => shell.cluster.close(shell.now),
+                    1..32 => shell.cluster.ask(shell.now, worker),
+                    _ => shell.cluster.disconnect(shell.now, worker, *much % 2 == 0),
+                };
+                let mut inputs = VecDeque::new();
+                shell.perform(effects, &mut inputs);
+                inputs.into_iter().for_each(|input| shell.turn(input));
             }
         }
     }

@@ -79,7 +79,8 @@ fn work(world: &mut World, worker: WorkerId, kind: u64, chance: u64, random: &mu
             node.outbox.extend_from_slice(b"nonsense\n");
             node.is_dead = true;
         }
-        96..98 => node.is_dead = true,
+        96 => world.asks(worker),
+        97 => node.is_dead = true,
         98 => node.is_dead |= node.is_leaving && node.held.is_empty() && node.outbox.is_empty(),
         _ => _ = world.exchange(worker),
     }
@@ -103,6 +104,39 @@ fn no_order_of_events_loses_a_connection() {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed} breaks a law; keep it in seeds.txt");
     }
+}
+
+/// However they stand when we end, with a worker that is well everybody who had connected is served.
+fn end(seed: u64) {
+    let mut random = Random::new(seed);
+    let choice = if random.between(0, 2) == 0 { Choice::SourceIp } else { Choice::RoundRobin };
+    let mut world = World::serving(choice, 3);
+    for _ in 0..random.between(0, 100) {
+        let worker = WorkerId(random.between(1, 3));
+        match random.between(0, 5) {
+            0 | 1 => _ = world.connects(ListenerId(0), any_address(&mut random)),
+            2 => _ = world.node(worker).read(),
+            3 => _ = world.answers(worker, true),
+            _ => world.delivers(worker, usize::MAX),
+        }
+    }
+    world.ends();
+    assert!(world.clients.is_empty(), "the listener is open");
+    for _ in 0..random.between(0, 2) {
+        world.node(WorkerId(random.between(2, 3))).is_dead = true;
+    }
+    let exchange = |world: &mut World| (1..=3).filter(|id| world.exchange(WorkerId(*id))).count() > 0;
+    while exchange(&mut world) {}
+    world.laws.all_are_served();
+    for worker in 1..=3 {
+        world.disconnects(WorkerId(worker));
+    }
+    world.laws.all_is_done();
+}
+
+#[test]
+fn whoever_had_connected_when_we_end_is_served() {
+    (0..SEEDS).for_each(end);
 }
 
 #[test]
@@ -190,6 +224,28 @@ fn who_hangs_keeps_one_connection_and_no_more() {
     world.passes(Duration::from_millis(10));
     world.exchange(WorkerId(2));
     assert_eq!(world.laws.taken[&WorkerId(2)], 100);
+}
+
+#[test]
+fn a_burst_is_spread_evenly_among_who_is_quick_and_the_rest_stays_in_the_kernel() {
+    let mut world = World::serving(Choice::RoundRobin, 3);
+    let burst = |world: &mut World| {
+        (0..30).for_each(|client| _ = world.connects(ListenerId(0), IpAddr::from([192, 0, 2, client])));
+        world.workers.values().map(|node| node.inbox.len()).collect::<Vec<_>>()
+    };
+    // Nobody knows who is busy.
+    assert_eq!(burst(&mut world), [1, 1, 1]);
+    assert_eq!((world.clients[&ListenerId(0)].len(), world.laws.waiting()), (27, 0));
+    let worker = *world.workers.keys().next().unwrap();
+    world.node(worker).read();
+    world.answers(worker, true);
+    world.delivers(worker, usize::MAX);
+    assert_eq!(world.node(worker).inbox.len(), 4);
+    for worker in world.workers.keys().copied().collect::<Vec<_>>() {
+        world.exchange(worker);
+    }
+    assert_eq!(burst(&mut world), [4, 4, 4]);
+    world.heals();
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::{Choice, Rest};
+use allcores::cluster::balancer::{Choice, Newcomer, Rest};
+use allcores::cluster::figures::AcceptError;
 use allcores::cluster::listener::{IN_USE, Place};
 use allcores::cluster::message::SockName;
-use allcores::cluster::{Cluster, Effect, Input, Sharing};
+use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
 use allcores::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use allcores::supervisor::time::Time;
+use serde_json::Value;
 
 use super::laws::Laws;
 use super::node::Node;
@@ -21,6 +23,8 @@ pub struct World {
     pub now: Time,
     /// Workers whose channel was not read to its end.
     pub workers: BTreeMap<WorkerId, Node>,
+    /// What waits for the answers to questions.
+    paused: BTreeMap<WorkerId, VecDeque<(Value, Handle)>>,
     /// Clients that nobody has accepted.
     pub clients: BTreeMap<ListenerId, VecDeque<IpAddr>>,
     pub binding_fails: bool,
@@ -36,6 +40,7 @@ impl World {
             cluster: Cluster::new(Sharing::HandOver(choice)),
             now: Time::default(),
             workers: BTreeMap::new(),
+            paused: BTreeMap::new(),
             clients: BTreeMap::new(),
             binding_fails: false,
             accepting_fails: false,
@@ -122,8 +127,24 @@ impl World {
 
     pub fn disconnects(&mut self, worker: WorkerId) {
         self.retires(worker);
-        let effects = self.cluster.disconnect(worker, false);
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.disconnect(self.now, worker, false);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
+    }
+
+    /// A worker's event loop is asked.
+    pub fn asks(&mut self, worker: WorkerId) {
+        let effects = self.cluster.ask(self.now, worker);
         self.performs(effects, &mut VecDeque::new());
+    }
+
+    /// We end: whoever has connected is served, if somebody can.
+    pub fn ends(&mut self) {
+        let mut inputs = VecDeque::new();
+        let effects = self.cluster.close(self.now);
+        self.performs(effects, &mut inputs);
+        self.turns(inputs);
     }
 
     /// Time passes; every deadline on the way is met on time.
@@ -159,7 +180,8 @@ impl World {
             match effect {
                 Effect::Send { worker, line, handle } => {
                     if let Some(node) = self.workers.get_mut(&worker).filter(|node| !node.is_dead) {
-                        node.inbox.push_back((serde_json::from_str(&line).unwrap(), handle));
+                        let inbox = self.paused.get_mut(&worker).unwrap_or(&mut node.inbox);
+                        inbox.push_back((serde_json::from_str(&line).unwrap(), handle));
                     }
                 }
                 Effect::Bind { listener, place, .. } => inputs.push_back(self.binds(listener, &place)),
@@ -168,7 +190,29 @@ impl World {
                     self.workers.remove(&worker);
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Deliver { .. } | Effect::Close(_) | Effect::Listening(_) | Effect::SaidReady(_) => {}
+                Effect::Ask { worker, line } => {
+                    if let Some(node) = self.workers.get_mut(&worker).filter(|node| !node.is_dead) {
+                        node.inbox.push_back((serde_json::from_str(&line).unwrap(), Handle::None));
+                        assert!(self.paused.insert(worker, VecDeque::new()).is_none(), "asked twice");
+                    }
+                }
+                Effect::Resume(worker) => {
+                    let held = self.paused.remove(&worker).unwrap_or_default();
+                    if let Some(node) = self.workers.get_mut(&worker) {
+                        node.inbox.extend(held);
+                    }
+                }
+                Effect::Alive { .. }
+                | Effect::AsksStatus(_)
+                | Effect::Deliver { .. }
+                | Effect::Refuse(_)
+                | Effect::Close(_)
+                | Effect::Listening(_)
+                | Effect::SaidReady(_) => {}
+                Effect::CloseListener(listener) => {
+                    let clients = self.clients.remove(&listener);
+                    assert_eq!(clients, Some(VecDeque::new()), "who is in is cut off");
+                }
             }
         }
     }
@@ -185,17 +229,21 @@ impl World {
 
     fn accepts(&mut self, listener: ListenerId, most: usize, inputs: &mut VecDeque<Input>) {
         if self.accepting_fails {
-            return inputs.push_back(Input::AcceptedAll { listener, rest: Rest::Unknown });
+            return inputs.push_back(Input::Accepted {
+                listener,
+                newcomers: Vec::new(),
+                rest: Rest::Failed(AcceptError::TooManyFiles),
+            });
         }
         let clients = self.clients.get_mut(&listener).unwrap();
         let taken = clients.len().min(most);
-        for peer in clients.drain(..taken) {
-            let connection = ConnectionId(self.next_connection);
+        let newcomer = |peer| {
             self.next_connection += 1;
-            inputs.push_back(Input::Accepted { listener, connection, peer: Some(peer) });
-        }
+            Newcomer { connection: ConnectionId(self.next_connection - 1), peer: Some(peer) }
+        };
+        let newcomers = clients.drain(..taken).map(newcomer).collect();
         let rest = if taken < most { Rest::Nothing } else { Rest::More };
-        inputs.push_back(Input::AcceptedAll { listener, rest });
+        inputs.push_back(Input::Accepted { listener, newcomers, rest });
     }
 
     /// Nothing goes wrong any more, and somebody serves: then nobody waits, here or in the kernel.
