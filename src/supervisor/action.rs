@@ -333,6 +333,15 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A worker does not accept; new connections go to others, if there are any.
+    Stalled {
+        /// Where.
+        slot: Slot,
+        /// How many connections wait for it.
+        waiting: u32,
+    },
+    /// A worker that did not accept does so again.
+    Accepting(Slot),
     /// A path of `RELOAD_ON_CHANGE` changed.
     Changed(PathBuf),
     /// A process that belongs to no worker notified us.
