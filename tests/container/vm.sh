@@ -16,7 +16,7 @@ make_root() {
   rm -rf kernel root boot ./*.deb
   local package version
   package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2; exit }')
-  apt-get -qq download "$package"
+  apt-get -qq -o APT::Sandbox::User=root download "$package"
   dpkg -x "$package"_*.deb kernel
   cp kernel/boot/vmlinuz-* vmlinuz
   version=$(ls kernel/lib/modules)
@@ -65,7 +65,7 @@ exec $b switch_root /mnt /sbin/init
 INIT
   chmod +x boot/init
   (cd boot && find . | cpio -o -H newc --quiet | gzip -1 >../initrd.gz)
-  mkfs.ext4 -q -F -d root root.img.part 2600M
+  mkfs.ext4 -q -F -d root root.img.part 2600M >/dev/null
   mv root.img.part root.img
   rm -rf kernel root boot ./*.deb
 }
