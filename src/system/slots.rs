@@ -182,6 +182,7 @@ impl Each {
         }
         self.included = slots.iter().map(|slot| usize::from(slot.0)).collect();
         self.apply(self.sets.len());
+        debug!(slots = slots.len(), of = self.sets.len(), "new connections are steered");
     }
 
     /// The last to come to a group leaves without another taking its index.

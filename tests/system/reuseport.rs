@@ -35,10 +35,11 @@ fn a_slots_queue_survives_its_worker() {
     let mut running = start("127.0.0.1:8080");
     let (line, pid) = running.worker();
     assert_eq!(field(&line, "slot"), "0");
-    send(pid, libc::SIGKILL);
-    running.log.next("slot rests");
+    // What it has not accepted when it dies.
+    send(pid, libc::SIGSTOP);
     let connect = |_| TcpStream::connect("127.0.0.1:8080").unwrap();
     let connections: Vec<TcpStream> = (0..MANY).map(connect).collect();
+    send(pid, libc::SIGKILL);
     let answers: BTreeSet<String> = connections.into_iter().map(answer).collect();
     // None was refused or lost, and those for the dead worker were answered by its replacement.
     assert_eq!(answers.into_iter().collect::<Vec<_>>(), ["0 4 unknown", "1 2 unknown", "2 3 unknown"]);
