@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use allcores::config::kinds::Request;
 use allcores::config::report;
 use allcores::config::settings::TABLE;
+use allcores::ctl::task;
 use allcores::exit;
+use allcores::observe::{metrics, routes, shown};
 use allcores::signal::Signal;
 use allcores::supervisor::requests::{Column, default};
 
@@ -125,6 +127,21 @@ fn the_charts_settings_are_the_tables() {
     let properties =
         format!("\"additionalProperties\": false,\n      \"properties\": {{\n{expected}\n      }}\n");
     assert!(schema.contains(&properties), "the settings in {} should be:\n{expected}", file.display());
+}
+
+#[test]
+fn the_readmes_routes_metrics_fields_and_tasks_are_the_tables() {
+    assert_section("routes", &routes::markdown());
+    assert_section("metrics", &metrics::markdown());
+    assert_section("status", &shown::markdown());
+    assert_section("ctl", &task::markdown());
+}
+
+#[test]
+fn help_has_every_task() {
+    for (word, argument, _) in task::table() {
+        assert!(task::help().contains(&format!("  {word} {argument}")), "{word}");
+    }
 }
 
 #[test]

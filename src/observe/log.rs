@@ -283,6 +283,10 @@ pub fn notice(notice: &Notice) {
         }
         Notice::Scaled { from, to, why } => info!(from, to, why, "number of workers changed"),
         Notice::Refused { what, reason } => warn!(reason = %reason, "{what} refused"),
+        Notice::Stalled { slot, waiting } => {
+            warn!(slot = slot.0, waiting, "worker does not accept; new connections go to others")
+        }
+        Notice::Accepting(slot) => info!(slot = slot.0, "worker accepts again"),
         Notice::Changed(path) => info!(path = %path.display(), "path changed"),
         Notice::Stranger(pid) => {
             debug!(pid = pid.map(Pid::raw), "notification from a process that belongs to no worker");

@@ -42,6 +42,8 @@ pub enum Action {
         /// What.
         answer: Answer,
     },
+    /// Write the status down, for a worker that asks for it. Answered by [`Event::Shown`](super::event::Event::Shown).
+    Show(WorkerId),
     /// Read the cores, the queues, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
     Measure(Vec<Pid>),
     /// Let new connections come to these slots and no others, in mode `reuseport`: what waits in another's queue stays
@@ -331,6 +333,15 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A worker does not accept; new connections go to others, if there are any.
+    Stalled {
+        /// Where.
+        slot: Slot,
+        /// How many connections wait for it.
+        waiting: u32,
+    },
+    /// A worker that did not accept does so again.
+    Accepting(Slot),
     /// A path of `RELOAD_ON_CHANGE` changed.
     Changed(PathBuf),
     /// A process that belongs to no worker notified us.

@@ -221,6 +221,8 @@ pub struct Vitals {
     pub expires: Option<(Time, Limit)>,
     /// Whether it was above the limit of memory when it was last measured.
     pub was_above: bool,
+    /// Whether people know that it names another process as its main one.
+    pub has_named_main: bool,
 }
 
 /// When a worker last showed that it is not hung.

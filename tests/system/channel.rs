@@ -69,7 +69,7 @@ fn who_never_stops_talking_keeps_us_from_nothing() {
     let mut running = allcores_with("flood.py", &[]).set("MODE", "cluster").set("WORKERS", "2").start();
     running.log.next_of(2, "worker ready");
     // What has come is dealt with before more is read: a signal is heard meanwhile, and memory is not filled.
-    running.send(libc::SIGHUP);
+    running.send(libc::SIGUSR1);
     running.log.next("signal ignored");
     let memory = kernel::status(running.pid(), "VmHWM").unwrap();
     let kib: u64 = memory.split_whitespace().next().unwrap().parse().unwrap();
