@@ -48,6 +48,8 @@ pub struct Conversation {
     next_seq: u64,
     /// Connections that it has taken.
     pub taken: u64,
+    /// How many it is to take.
+    pub most: Option<u64>,
     /// How long its event loop took to answer the last question.
     pub lag: Option<Duration>,
     /// What was sent with a handle, or as if with one, and neither acknowledged nor refused, in order.
@@ -60,7 +62,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A channel on which nothing was said yet.
-    pub fn new(slot: Slot) -> Self {
+    pub fn new(slot: Slot, most: Option<u64>) -> Self {
         Self {
             slot,
             listeners: BTreeMap::new(),
@@ -69,6 +71,7 @@ impl Conversation {
             splitter: Splitter::default(),
             next_seq: 0,
             taken: 0,
+            most,
             lag: None,
             handles: VecDeque::new(),
             offers: VecDeque::new(),

@@ -19,6 +19,9 @@ impl Cluster {
             listener.balancer.declined(worker, offer.connection, now);
         } else if let Some(time) = listener.balancer.taken(worker, offer.connection, now) {
             conversation.taken += 1;
+            if conversation.most.is_some_and(|most| conversation.taken == most) {
+                self.effects.push(Effect::Served(worker));
+            }
             *self.figures.handoffs.entry(conversation.slot).or_default() += 1;
             self.figures.seconds.add(time);
             self.effects.push(Effect::Close(offer.connection));

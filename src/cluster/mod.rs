@@ -143,6 +143,8 @@ pub enum Effect {
     },
     /// The worker's program asks for the status. It is told by [`Cluster::tell_status`].
     AsksStatus(WorkerId),
+    /// The worker has taken as many connections as it is to.
+    Served(WorkerId),
     /// The worker broke the protocol: its channel is to be ended.
     EndChannel {
         /// Whose.
@@ -193,9 +195,9 @@ impl Cluster {
         }
     }
 
-    /// A worker was started; its channel is open.
-    pub fn join(&mut self, worker: WorkerId, slot: Slot) {
-        self.workers.insert(worker, Conversation::new(slot));
+    /// A worker was started; its channel is open. When it has taken `most` connections, [`Effect::Served`] says so.
+    pub fn join(&mut self, worker: WorkerId, slot: Slot, most: Option<u64>) {
+        self.workers.insert(worker, Conversation::new(slot, most));
     }
 
     /// What follows from what happened.

@@ -2,8 +2,9 @@
 
 use super::Supervisor;
 use super::action::Action;
+use super::rollout::{Errand, Limit};
 use super::time::Time;
-use super::worker::{Process, State};
+use super::worker::{Process, Role, State};
 use crate::cluster::balancer::Choice;
 use crate::cluster::{Cluster, Effect, Input, Sharing};
 use crate::config::kinds::Balance;
@@ -56,6 +57,7 @@ impl Supervisor {
                     self.settle(now);
                 }
                 Effect::Alive { worker, .. } => self.alive(now, worker),
+                Effect::Served(worker) => self.has_served(now, worker),
                 Effect::AsksStatus(worker) => self.act(Action::Show(worker)),
                 Effect::Send { .. }
                 | Effect::Ask { .. }
@@ -90,6 +92,15 @@ impl Supervisor {
     pub(super) fn close_listeners(&mut self, now: Time) {
         let effects = self.cluster.as_mut().map(|cluster| cluster.close(now));
         self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// A worker has taken as many connections as it is to.
+    fn has_served(&mut self, now: Time, worker: WorkerId) {
+        let is_current = |index: &usize| self.workers[*index].role == Role::Current;
+        if let Some(index) = self.index_of(worker).filter(is_current) {
+            self.replace(self.workers[index].slot, Errand::Limit(Limit::Connections));
+            self.settle(now);
+        }
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.

@@ -219,7 +219,11 @@ impl Primary {
                 self.end(worker, inputs);
             }
             // The supervisor's own.
-            Effect::Listening(_) | Effect::SaidReady(_) | Effect::Alive { .. } | Effect::AsksStatus(_) => {}
+            Effect::Listening(_)
+            | Effect::SaidReady(_)
+            | Effect::Alive { .. }
+            | Effect::AsksStatus(_)
+            | Effect::Served(_) => {}
         }
     }
 

@@ -138,3 +138,19 @@ fn nobody_outlives_us() {
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{primary:?}");
     }
 }
+
+#[test]
+fn who_was_handed_enough_is_replaced_and_no_request_fails() {
+    let address = own_address();
+    let launch = Launch::new("http.js", 2).at(address).set("max-connections", "100");
+    let pool = launch.serve(Primary::Ours);
+    let asked = |_| (0..450).map(|_| get(address)).filter(Result::is_err).collect::<Vec<_>>();
+    let failures: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..2).map(|client| scope.spawn(move || asked(client))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    assert_eq!(failures, []);
+    let replaced = || pool.lines_with("limit=\"MAX_CONNECTIONS\"");
+    wait_until("both were replaced", || (replaced() >= 2).then_some(()));
+    assert!(replaced() <= 10, "900 connections are enough for ten workers at the most, of 90 each");
+}

@@ -1,7 +1,7 @@
 //! The chart's pod in a real runtime: it becomes ready, serves, heals, takes a new configuration, drains, and tells how it ended.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn job(values: &Value, there: Option<&str>) -> tempfile::TempDir {
     }
     must(docker().args(["save", "--output"]).arg(file("images.tar")).args(&names));
 
-    let termination = there.map_or_else(|| file("termination"), |there| Path::new(there).join("termination"));
+    let there = there.map_or_else(|| folder.path().to_owned(), PathBuf::from);
     let own =
         |name: &str| json!({ "repository": format!("localhost/{name}"), "tag": tag, "pullPolicy": "Never" });
     let mut all = json!({
@@ -36,7 +36,7 @@ fn job(values: &Value, there: Option<&str>) -> tempfile::TempDir {
         "command": ["/app", "serve"],
         "settings": { "LISTEN": "http=8080", "DRAIN_DELAY": "3s" },
         "config": { "files": { "app.json": "{}" } },
-        "extraVolumes": [{ "name": "termination", "hostPath": { "path": termination, "type": "File" } }],
+        "extraVolumes": [{ "name": "termination", "hostPath": { "path": there.join("termination"), "type": "File" } }],
         "extraVolumeMounts": [{ "name": "termination", "mountPath": "/dev/termination-log" }],
     });
     overlay(&mut all, values);
@@ -48,8 +48,18 @@ fn job(values: &Value, there: Option<&str>) -> tempfile::TempDir {
     pod["spec"] = find(&resources, "Deployment", "web")["spec"]["template"]["spec"].clone();
     // It would also start one that has ended well again and again.
     pod["spec"]["restartPolicy"] = json!("OnFailure");
-    let config = find(&resources, "ConfigMap", "web");
-    std::fs::write(file("pod.yaml"), format!("{config}\n---\n{pod}\n")).unwrap();
+    // What a ConfigMap is mounted from, as the kubelet lays it out.
+    std::fs::create_dir_all(file("config/..1")).unwrap();
+    for (name, text) in find(&resources, "ConfigMap", "web")["data"].as_object().unwrap() {
+        std::fs::write(file("config/..1").join(name), text.as_str().unwrap()).unwrap();
+        symlink(format!("..data/{name}"), file("config").join(name)).unwrap();
+    }
+    symlink("..1", file("config/..data")).unwrap();
+    let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+    let config = volumes.iter_mut().find(|volume| volume.get("configMap").is_some()).unwrap();
+    *config =
+        json!({ "name": config["name"], "hostPath": { "path": there.join("config"), "type": "Directory" } });
+    std::fs::write(file("pod.yaml"), pod.to_string()).unwrap();
     std::fs::copy(format!("{HERE}/kubelet.sh"), file("kubelet.sh")).unwrap();
     folder
 }
@@ -68,9 +78,9 @@ fn assert_told(told: &str, chapters: &[(&str, &[&str])]) {
 const RESTRICTED: &[&str] =
     &["Uid:\t65534\t65534", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "workers=2"];
 const HEALED: &[&str] = &["ok", "restarts 0"];
-const RELOADED: &[&str] = &["reload done", "Generation:\t2"];
+const RELOADED: &[&str] = &["path changed", "reload done", "Generation:\t"];
 const LEAVING: &[&str] = &["draining", "Worker:\t"];
-const STOPPED: &[&str] = &["stop asked for", "leaving code=0", "code 0, restarts 0", "stopped as asked"];
+const STOPPED: &[&str] = &["leaving code=0", "code 0, restarts 0", "stopped as asked"];
 
 #[test]
 fn a_pod_with_an_init_container_lives_its_whole_life() {
@@ -93,7 +103,11 @@ fn a_pod_with_an_init_container_lives_its_whole_life() {
 /// There the probes are podman's own, by systemd's timers.
 #[test]
 fn a_pod_with_probes_that_are_commands_lives_its_whole_life_below_systemd_and_cgroup_v2() {
-    let values = json!({ "allcores": { "from": "image" }, "settings": { "HTTP": "127.0.0.1:9180" } });
+    let values = json!({
+        "allcores": { "from": "image" },
+        // Commands take seconds there.
+        "settings": { "HTTP": "127.0.0.1:9180", "DRAIN_DELAY": "30s" },
+    });
     let folder = job(&values, Some("/job"));
     std::fs::write(folder.path().join("run.sh"), "exec ./kubelet.sh exec /allcores\n").unwrap();
     let mut machine = Command::new(format!("{HERE}/vm.sh"));

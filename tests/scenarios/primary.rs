@@ -86,7 +86,7 @@ impl Primary {
 
     /// A worker is started, in the slot of its number.
     pub fn joins(&mut self, worker: u64) {
-        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1));
+        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1), None);
     }
 
     /// A worker writes a line.
@@ -220,7 +220,8 @@ impl Primary {
                 | Effect::Ask { .. }
                 | Effect::Resume(_)
                 | Effect::Alive { .. }
-                | Effect::AsksStatus(_) => {}
+                | Effect::AsksStatus(_)
+                | Effect::Served(_) => {}
             }
         }
         while let Some(answer) = answers.pop_front() {
@@ -303,6 +304,7 @@ pub fn answer_to(effect: &Effect) -> Option<Input> {
         | Effect::Resume(_)
         | Effect::Alive { .. }
         | Effect::AsksStatus(_)
+        | Effect::Served(_)
         | Effect::EndChannel { .. } => None,
     }
 }
@@ -357,6 +359,7 @@ pub fn told(effect: &Effect) -> String {
         Effect::Resume(worker) => format!("write to {worker} again"),
         Effect::Alive { worker, lag } => format!("worker {worker} is alive after {}ms", lag.as_millis()),
         Effect::AsksStatus(worker) => format!("worker {worker} asks for the status"),
+        Effect::Served(worker) => format!("worker {worker} has served"),
         Effect::EndChannel { worker, reason } => format!("end the channel of {worker}: {reason}"),
     }
 }

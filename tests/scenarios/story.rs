@@ -339,6 +339,8 @@ fn told(notice: &Notice) -> Option<String> {
         Notice::ReplacementFailed { slot, reason } => format!("replacement in slot {slot} failed: {reason}"),
         Notice::Scaled { from, to, why } => format!("scaled from {from} to {to} {why}"),
         Notice::Refused { what, reason } => format!("{what} refused: {reason}"),
+        Notice::Stalled { slot, waiting } => format!("slot {slot} does not accept, {waiting} wait"),
+        Notice::Accepting(slot) => format!("slot {slot} accepts again"),
         Notice::Changed(path) => format!("{} changed", path.display()),
         Notice::Stranger(_) => "notified by a stranger".to_owned(),
         Notice::MainPid { worker, pid, is_its_own } => {

@@ -100,6 +100,7 @@ impl Shell {
                 Effect::Resume(worker)
                 | Effect::Alive { worker, .. }
                 | Effect::AsksStatus(worker)
+                | Effect::Served(worker)
                 | Effect::Listening(worker)
                 | Effect::SaidReady(worker) => {
                     assert!(self.joined.contains(&worker));
@@ -128,7 +129,7 @@ fuzz_target!(|data: &[u8]| {
         let worker = WorkerId(u64::from(what % 3));
         if !shell.joined.contains(&worker) {
             let _ = shell.cluster.reaped(worker);
-            shell.cluster.join(worker, Slot(u16::from(what % 3)));
+            shell.cluster.join(worker, Slot(u16::from(what % 3)), Some(u64::from(what)));
             shell.joined.insert(worker);
         }
         match what / 3 % 8 {

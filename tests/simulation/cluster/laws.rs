@@ -244,7 +244,7 @@ impl Laws {
                 let is_answered = self.handles.get(worker).is_none_or(|handles| !handles.contains(&None));
                 assert!(is_answered, "worker {worker} has not answered");
             }
-            Effect::AsksStatus(_) => panic!("nobody asks for it"),
+            Effect::AsksStatus(_) | Effect::Served(_) => panic!("nobody asks for it"),
             Effect::Deliver { .. } => panic!("nobody writes to siblings"),
             Effect::Bind { .. } => panic!("nobody asked for that"),
             Effect::Accept { listener, most } => {

@@ -67,7 +67,7 @@ impl World {
         self.next_worker += 1;
         self.workers.insert(worker, Node::default());
         self.laws.joined(worker);
-        self.cluster.join(worker, Slot(worker.0 as u16));
+        self.cluster.join(worker, Slot(worker.0 as u16), None);
         worker
     }
 
@@ -204,6 +204,7 @@ impl World {
                 }
                 Effect::Alive { .. }
                 | Effect::AsksStatus(_)
+                | Effect::Served(_)
                 | Effect::Deliver { .. }
                 | Effect::Refuse(_)
                 | Effect::Close(_)
