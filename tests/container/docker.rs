@@ -35,9 +35,14 @@ pub fn image() -> &'static str {
     &engine().image
 }
 
+/// Where our engine listens.
+pub fn host() -> &'static str {
+    &engine().host
+}
+
 /// `docker`, talking to our engine. Debian's own, where there are several: it can build with BuildKit.
 pub fn docker() -> Command {
-    client(&engine().host)
+    client(host())
 }
 
 fn client(host: &str) -> Command {

@@ -78,7 +78,7 @@ fn assert_told(told: &str, chapters: &[(&str, &[&str])]) {
 const RESTRICTED: &[&str] =
     &["Uid:\t65534\t65534", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "workers=2"];
 const HEALED: &[&str] = &["ok", "restarts 0"];
-const RELOADED: &[&str] = &["reload done", "Generation:\t2"];
+const RELOADED: &[&str] = &["path changed", "reload done", "Generation:\t"];
 const LEAVING: &[&str] = &["draining", "Worker:\t"];
 const STOPPED: &[&str] = &["leaving code=0", "code 0, restarts 0", "stopped as asked"];
 

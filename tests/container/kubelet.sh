@@ -83,15 +83,17 @@ rm -r config/..1
 wait_for 'all workers are replaced' log_has 'reload done'
 podman logs $app 2>&1 | grep 'path changed'
 podman logs $app 2>&1 | grep 'reload done'
-ask | grep '^Generation:'
+# A slow machine takes the removal of what was there before for a second change.
+ask | grep '^Generation:' | grep -v '\s1$'
 
 say 'asked to stop'
-podman stop --time 60 $app >/dev/null &
+# `podman stop` would let nobody into the container any more.
+podman kill --signal TERM $app >/dev/null
 leaves() { ! probe ready; }
 wait_for 'it says that it leaves' leaves
 probe ready || true
 ask | grep '^Worker:'
-wait
+podman wait $app >/dev/null
 
 say stopped
 podman logs $app 2>&1 | grep -E " (stopping|leaving) "

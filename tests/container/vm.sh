@@ -5,6 +5,7 @@
 set -eu
 DIRECTORY=${1:?usage: vm.sh DIRECTORY JOB}
 JOB=$(readlink -f "${2:?usage: vm.sh DIRECTORY JOB}")
+version=$(sha256sum <"$0")
 INSTALL=$(dirname "$(readlink -f "$0")")/../common/install.sh
 mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
@@ -14,19 +15,20 @@ cd "$DIRECTORY"
 make_root() {
   echo 'making a virtual machine' >&2
   rm -rf kernel root boot ./*.deb
-  local package version
+  local package kernel
   package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2; exit }')
   apt-get -qq -o APT::Sandbox::User=root download "$package"
   dpkg -x "$package"_*.deb kernel
   cp kernel/boot/vmlinuz-* vmlinuz
-  version=$(ls kernel/lib/modules)
+  kernel=$(ls kernel/lib/modules)
 
   mmdebstrap --quiet --variant=minbase --mode=root \
     --include=systemd,systemd-sysv,dbus,udev,kmod,iproute2,iptables,procps,curl,podman,netavark,crun,catatonit bookworm root
   mkdir -p root/lib/modules
-  cp -a "kernel/lib/modules/$version" root/lib/modules/
-  chroot root depmod "$version"
+  cp -a "kernel/lib/modules/$kernel" root/lib/modules/
+  chroot root depmod "$kernel"
   rm -f root/etc/fstab
+  printf '[network]\nnetwork_backend = "netavark"\n' >root/etc/containers/containers.conf
   cat >root/etc/systemd/system/job.service <<'UNIT'
 [Unit]
 After=multi-user.target
@@ -51,7 +53,7 @@ UNIT
   cp /bin/busybox boot/bin/
   local modules=(virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev virtio/virtio_pci_legacy_dev virtio/virtio_pci
     block/virtio_blk)
-  for module in "${modules[@]}"; do cp "kernel/lib/modules/$version/kernel/drivers/$module.ko" boot/modules/; done
+  for module in "${modules[@]}"; do cp "kernel/lib/modules/$kernel/kernel/drivers/$module.ko" boot/modules/; done
   cat >boot/init <<'INIT'
 #!/bin/busybox sh
 b=/bin/busybox
@@ -68,11 +70,13 @@ INIT
   mkfs.ext4 -q -F -d root root.img.part 2600M >/dev/null
   mv root.img.part root.img
   rm -rf kernel root boot ./*.deb
+  echo "$version" >made
 }
 
 "$INSTALL" qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap /usr/share/doc/busybox-static:busybox-static cpio:cpio \
   mkfs.ext4:e2fsprogs
-[ -s root.img ] || make_root
+# A machine that another version of this script has made may lack something.
+[ "$(cat made 2>/dev/null)" = "$version" ] || make_root
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
