@@ -7,6 +7,7 @@ use super::event::{Child, SpawnFailure};
 use super::rollout::Limit;
 use super::status::ReloadVerdict;
 use crate::cluster::Effect;
+use crate::config::Word;
 use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
 use crate::ids::{ClientId, Generation, Pid, Slot, WorkerId};
@@ -199,6 +200,8 @@ pub enum Notice {
         pid: Pid,
         /// How long it had.
         after: Duration,
+        /// What it was to say.
+        awaited: Word,
     },
     /// A worker is gone.
     Died(Death),

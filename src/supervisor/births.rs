@@ -55,9 +55,9 @@ impl Supervisor {
     fn awaits(&self, now: Time) -> Awaits {
         match self.config.ready {
             Readiness::Alive(time) => Awaits::Moment(now + time),
-            Readiness::Word(_) => {
+            Readiness::Word(word) => {
                 let timeout = self.config.settings.ready_timeout;
-                Awaits::Word { until: (!timeout.is_zero()).then(|| now + timeout) }
+                Awaits::Word { word, until: (!timeout.is_zero()).then(|| now + timeout) }
             }
         }
     }

@@ -89,7 +89,7 @@ impl Supervisor {
     /// A worker asks for more time: to become ready, or to leave while the others stay.
     fn extend(&mut self, until: Time, index: usize) {
         match &mut self.workers[index].state {
-            State::Starting { awaits: Awaits::Word { until: Some(patience) }, .. }
+            State::Starting { awaits: Awaits::Word { until: Some(patience), .. }, .. }
             | State::Stopping { leave: Leave { kill_at: Some(patience), .. }, .. } => {
                 *patience = until.max(*patience)
             }

@@ -133,8 +133,8 @@ impl Supervisor {
         let Some(process) = self.workers[index].state.process() else { return };
         let (worker, pid, slot) = (process.worker, process.pid, self.workers[index].slot);
         match self.workers[index].state {
-            State::Starting { awaits: Awaits::Word { until: Some(until) }, .. } if until <= now => {
-                self.report(Notice::NotReady { worker, slot, pid, after: now - process.born });
+            State::Starting { awaits: Awaits::Word { word, until: Some(until) }, .. } if until <= now => {
+                self.report(Notice::NotReady { worker, slot, pid, after: now - process.born, awaited: word });
                 let leave = Leave { why: Why::NotReady, kill_at: self.kill_at(now) };
                 self.send_stop_signal(index, process, leave);
                 if let Role::Replacement(errand) = self.workers[index].role {

@@ -90,13 +90,13 @@ pub struct System {
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
-    /// Whether there was nothing to do for the first time.
-    has_begun: bool,
+    /// Whether our code was let go since something rare was done.
+    is_lean: bool,
     exit: Option<Exit>,
 }
 
-/// With nothing due for longer than this, everything has begun.
-const BEGINNING: Duration = Duration::from_secs(2);
+/// With nothing due for longer than this, everything has begun, and what is rare is over.
+const BUSY: Duration = Duration::from_secs(2);
 
 impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
@@ -141,7 +141,7 @@ impl System {
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
-            has_begun: false,
+            is_lean: false,
             exit: None,
             supervisor: Supervisor::new(config.clone(), seed()),
             clock: Clock::start(),
@@ -224,8 +224,8 @@ impl System {
             Some(time) => Some(time - self.clock.now()),
             None => None,
         };
-        if !self.has_begun && timeout.is_none_or(|time| time > BEGINNING) {
-            self.has_begun = true;
+        if !self.is_lean && timeout.is_none_or(|time| time > BUSY) {
+            self.is_lean = true;
             memory::let_go_of_code();
         }
         if let Err(error) = self.poll.poll(events, timeout) {
@@ -252,7 +252,9 @@ impl System {
         }
     }
 
-    fn measure(&self, pids: &[Pid]) -> Measurements {
+    fn measure(&mut self, pids: &[Pid]) -> Measurements {
+        // Much of our code takes part in it, and in little else.
+        self.is_lean = false;
         Measurements {
             cores: self.groups().cores(cgroup::allowed_cores().len()).count,
             memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
