@@ -3,7 +3,7 @@
 #   show [--SETTING VALUE]… -- COMMAND…
 #
 # runs COMMAND under allcores, asks until two workers have answered, and stops. `run stay` runs it until Ctrl-C instead.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 example=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$example/../..")

@@ -138,6 +138,9 @@ fn the_program_accepts_the_settings_that_it_is_given() {
         TABLE.iter().map(|row| (row.field.to_uppercase(), json!(row.example))).collect();
     // More than that, a machine may not allow.
     examples["NOFILE"] = json!(64);
+    // These go together with all others.
+    examples["MODE"] = json!("cluster");
+    examples["BALANCE"] = json!("source-ip");
     let mut reload = json!({ "config": { "files": { "a": "b" } } });
     reload["settings"] = json!({ "RELOAD_ON_CHANGE": "/etc/hosts", "BACKLOG": 4096, "NO_NEW_PRIVS": true });
     for values in [json!({}), json!({ "settings": examples }), reload] {
