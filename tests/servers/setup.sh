@@ -12,6 +12,7 @@ flock 9
 missing=()
 [ -x "$GO" ] || missing+=(golang-1.19-go)
 command -v node >/dev/null || missing+=(nodejs)
+command -v nginx >/dev/null || missing+=(nginx-light)
 command -v puma >/dev/null || missing+=(puma)
 command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
 command -v unshare >/dev/null || missing+=(util-linux)
