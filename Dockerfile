@@ -4,21 +4,24 @@
 #     ENTRYPOINT ["/allcores", "--"]
 #
 # Build:      docker build --build-arg VERSION=0.1.0 --build-arg GIT="$(git rev-parse --short=12 HEAD)" -t allcores .
-# For arm64:  docker build --platform linux/arm64 --build-arg TARGET=aarch64-unknown-linux-musl -t allcores .
+# For both:   docker buildx build --platform linux/amd64,linux/arm64 … -t allcores .
 
-# On the machine that builds, whatever it builds for: Rust needs no emulation to make a program for arm64.
+# On the machine that builds, whatever it builds for: Rust needs no emulation to make a program for another.
 FROM --platform=$BUILDPLATFORM rust:1-alpine AS build
-ARG TARGET=x86_64-unknown-linux-musl
-RUN rustup target add "$TARGET"
-WORKDIR /src
-COPY . .
+# BuildKit's word for what is asked for.
+ARG TARGETARCH
 ARG GIT=unknown
 ENV BUILD_GIT=$GIT
+WORKDIR /src
+COPY . .
 # Rust's own linker makes programs for other machines; for this one the usual one does.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    case "$TARGET" in "$(uname -m)"-*) linker=cc ;; *) linker=rust-lld ;; esac \
-    && cargo build --release --locked --target "$TARGET" --config "target.$TARGET.linker='$linker'" \
-    && cp "target/$TARGET/release/allcores" /allcores
+    case "$TARGETARCH" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) machine=$TARGETARCH ;; esac \
+    && case "$machine" in "$(uname -m)") linker=cc ;; *) linker=rust-lld ;; esac \
+    && target=$machine-unknown-linux-musl \
+    && rustup target add "$target" \
+    && cargo build --release --locked --target "$target" --config "target.$target.linker='$linker'" \
+    && cp "target/$target/release/allcores" /allcores
 
 FROM scratch
 ARG VERSION=unknown

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use allcores::config::cli::{Cli, Invocation};
 use allcores::config::environment::Environment;
 use allcores::config::{Config, Surroundings, cli, report};
-use allcores::ctl::{self, errand};
+use allcores::ctl::{self, task};
 use allcores::exit::{self, Exit};
 use allcores::observe::{log, termination};
 use allcores::system::signals::Signals;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         std::process::exit(i32::from(exit::BUG));
     }));
     let end = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Cli::Help) => return print(&(report::help() + &errand::help())),
+        Ok(Cli::Help) => return print(&(report::help() + &task::help())),
         Ok(Cli::Version) => return print(&format!("{}\n", report::version())),
         Ok(Cli::Check(invocation)) => match configure(invocation).and_then(validate) {
             Ok(config) => return print(&report::check(&config)),
@@ -76,14 +76,14 @@ fn validate(config: Config) -> Result<Config, Exit> {
     }
 }
 
-/// An errand to another allcores, whose termination log is none of our business.
+/// A task to another allcores, whose termination log is none of our business.
 fn ctl(control: Option<OsString>, words: &[OsString], signals: std::io::Result<Signals>) -> ExitCode {
     let fail = |code: u8, reason: &str| {
         complain(&format!("allcores: {reason}"));
         ExitCode::from(code)
     };
-    let errand = match errand::parse(words) {
-        Ok(errand) => errand,
+    let task = match task::parse(words) {
+        Ok(task) => task,
         Err(cli::UsageError(line)) => return fail(exit::USAGE, &line),
     };
     let control = control.or_else(|| setting("ALLCORES_CONTROL"));
@@ -91,7 +91,7 @@ fn ctl(control: Option<OsString>, words: &[OsString], signals: std::io::Result<S
         Ok(control) => control,
         Err(reason) => return fail(exit::SETTINGS, &reason),
     };
-    match ctl::run(&errand, &control, signals) {
+    match ctl::run(&task, &control, signals) {
         Ok(code) => ExitCode::from(code),
         Err(reason) => fail(ctl::FAILED, &reason),
     }

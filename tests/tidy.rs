@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use allcores::config::kinds::Request;
 use allcores::config::report;
 use allcores::config::settings::TABLE;
+use allcores::ctl::task;
 use allcores::exit;
+use allcores::observe::{metrics, routes, shown};
 use allcores::signal::Signal;
 use allcores::supervisor::requests::{Column, default};
 
@@ -106,6 +108,40 @@ fn assert_section(name: &str, expected: &str) {
 #[test]
 fn the_readmes_settings_are_the_tables() {
     assert_section("settings", &report::markdown());
+}
+
+/// One line a setting, so that a new one is one line more.
+#[test]
+fn the_charts_settings_are_the_tables() {
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    let lines = TABLE.iter().map(|row| {
+        let (name, default) = (json(&row.field.to_uppercase()), json(row.default));
+        let meaning = json(&row.meaning.replace('`', ""));
+        format!(
+            "        {name}: {{\"$ref\": \"#/definitions/setting\", \"default\": {default}, \"description\": {meaning}}}"
+        )
+    });
+    let expected = lines.collect::<Vec<_>>().join(",\n");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("helm/allcores/values.schema.json");
+    let schema = fs::read_to_string(&file).unwrap();
+    let properties =
+        format!("\"additionalProperties\": false,\n      \"properties\": {{\n{expected}\n      }}\n");
+    assert!(schema.contains(&properties), "the settings in {} should be:\n{expected}", file.display());
+}
+
+#[test]
+fn the_readmes_routes_metrics_fields_and_tasks_are_the_tables() {
+    assert_section("routes", &routes::markdown());
+    assert_section("metrics", &metrics::markdown());
+    assert_section("status", &shown::markdown());
+    assert_section("ctl", &task::markdown());
+}
+
+#[test]
+fn help_has_every_task() {
+    for (word, argument, _) in task::table() {
+        assert!(task::help().contains(&format!("  {word} {argument}")), "{word}");
+    }
 }
 
 #[test]

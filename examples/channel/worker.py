@@ -8,7 +8,6 @@ import json
 import os
 import socket
 
-PORT = int(os.environ.get("APP_PORT", "8000"))
 channel = socket.socket(fileno=int(os.environ["NODE_CHANNEL_FD"]))
 numbers = iter(range(1 << 62))
 
@@ -29,8 +28,7 @@ def lines():
         for level, kind, raw in control:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors += array.array("i", raw[: len(raw) // 4 * 4])
-        if not data:
-            return
+        if not data: return
         *whole, rest = (rest + data).split(b"\n")
         for line in map(json.loads, whole):
             wants = line.get("cmd") == "NODE_HANDLE"
@@ -46,7 +44,7 @@ def serve(connection):
 
 
 cluster(act="online")
-query = {"address": None, "port": PORT, "addressType": 4, "index": 0, "data": None}
+query = {"address": None, "port": int(os.environ.get("APP_PORT", "8000")), "addressType": 4, "index": 0, "data": None}
 cluster(act="queryServer", **query)
 for message, descriptor in lines():
     if descriptor is not None:
@@ -54,6 +52,8 @@ for message, descriptor in lines():
     if message.get("act") == "newconn":
         cluster(ack=message["seq"], accepted=True)
         serve(socket.socket(fileno=descriptor))
+    elif message.get("cmd") == "NODE_HANDLE":
+        send(cmd="NODE_HANDLE_NACK")  # nothing came with it: a question whether we are alive
     elif message.get("act") == "disconnect":
         break
     elif "key" in message and not message.get("errno"):

@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::figures::AcceptError;
 use crate::ids::{ConnectionId, WorkerId};
 use crate::supervisor::time::Time;
 
 /// Most offers that a worker may leave unanswered. Several are read and answered in one turn of its loop, which saves it and
 /// us from waking each other for each; what is behind a long turn waits for its end, so they are few.
 pub const DEPTH: usize = 4;
-/// Who has not answered an offer for so long is busy with something else: nothing is put behind it.
-const BUSY: Duration = Duration::from_millis(5);
+/// Whoever took one so long ago or less is quick, and may have several; anybody else may be busy, and has one.
+pub const QUICK: Duration = Duration::from_millis(5);
 /// So many workers may die with a connection next in hand before it is taken for the reason, and closed.
 const DEATHS: u8 = 3;
 /// How long a worker without descriptors is left alone.
@@ -46,8 +47,8 @@ pub enum Rest {
     More,
     /// Nothing, until the listener is readable again.
     Nothing,
-    /// Accepting failed for want of descriptors or memory; nobody will say when there is room again.
-    Unknown,
+    /// Nobody knows, and nobody will say when there is room for it again.
+    Failed(AcceptError),
 }
 
 /// What is to be done.
@@ -109,25 +110,28 @@ struct Member {
     rests_until: Option<Time>,
     /// How long it was left alone the last time, unless it has taken something since.
     pause: Option<Duration>,
+    /// When it took something last.
+    took_at: Option<Time>,
     retired: bool,
 }
 
 impl Member {
     fn new(worker: WorkerId) -> Self {
-        Self { worker, offers: VecDeque::new(), rests_until: None, pause: None, retired: false }
+        let offers = VecDeque::new();
+        Self { worker, offers, rests_until: None, pause: None, took_at: None, retired: false }
     }
 
     fn rests(&self, now: Time) -> bool {
         self.rests_until.is_some_and(|until| until > now)
     }
 
-    /// How many more it may be offered. Who did not take the last is tried with one.
+    /// How many more it may be offered.
     fn room(&self, now: Time) -> usize {
-        let is_busy = self.offers.front().is_some_and(|oldest| oldest.since + BUSY <= now);
-        let most = match self.pause {
-            _ if self.retired || is_busy || self.rests(now) => 0,
-            Some(_) => 1,
-            None => DEPTH,
+        let is_quick = self.pause.is_none() && self.took_at.is_some_and(|time| now < time + QUICK);
+        let most = match is_quick {
+            _ if self.retired || self.rests(now) => 0,
+            true => DEPTH,
+            false => 1,
         };
         most.saturating_sub(self.offers.len())
     }
@@ -237,20 +241,16 @@ impl Balancer {
         self.accepting = false;
         match rest {
             Rest::More => {}
-            Rest::Nothing => {
-                self.readable = false;
-                if self.door == Door::Emptying {
-                    self.door = Door::Empty;
-                }
-            }
-            Rest::Unknown => self.accept_not_before = Some(now + ACCEPT_AGAIN),
+            Rest::Nothing if self.door == Door::Emptying => (self.door, self.readable) = (Door::Empty, false),
+            Rest::Nothing => self.readable = false,
+            Rest::Failed(_) => self.accept_not_before = Some(now + ACCEPT_AGAIN),
         }
     }
 
     /// The worker took what it was offered: how long it had not, if it was.
     pub fn taken(&mut self, worker: WorkerId, connection: ConnectionId, now: Time) -> Option<Duration> {
         let offer = self.answered(worker, connection, |member| {
-            (member.rests_until, member.pause) = (None, None);
+            (member.rests_until, member.pause, member.took_at) = (None, None, Some(now));
         })?;
         Some(now - offer.since)
     }
@@ -375,6 +375,11 @@ impl Balancer {
     /// Everything that is accepted and nobody has.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Everything that is accepted and nobody has taken.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + self.members.iter().map(|member| member.offers.len()).sum::<usize>()
     }
 }
 

@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::frame::{Splitter, TooLong};
 use crate::ids::{ConnectionId, ListenerId, Slot};
+use crate::supervisor::time::Time;
 
 /// Handles that may be on their way to one worker before siblings' mail is dropped.
 const MOST_HANDLES: usize = 64;
@@ -18,6 +20,17 @@ pub struct Offer {
     pub listener: ListenerId,
     /// Which.
     pub connection: ConnectionId,
+}
+
+/// What a worker acknowledges, or refuses for want of a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// The offer of this number.
+    Offer(u64),
+    /// A listener, or a sibling's letter.
+    Other,
+    /// Nothing, at this time: it is refused as soon as the event loop comes to it, and the program does not see it.
+    Question(Time),
 }
 
 /// One worker's side of the channel, as we know it.
@@ -33,8 +46,14 @@ pub struct Conversation {
     pub wished_to_leave: bool,
     splitter: Splitter,
     next_seq: u64,
-    /// Handles that were sent and neither acknowledged nor refused, in order: the offer's number, or a listener.
-    handles: VecDeque<Option<u64>>,
+    /// Connections that it has taken.
+    pub taken: u64,
+    /// How many it is to take.
+    pub most: Option<u64>,
+    /// How long its event loop took to answer the last question.
+    pub lag: Option<Duration>,
+    /// What was sent with a handle, or as if with one, and neither acknowledged nor refused, in order.
+    handles: VecDeque<Handed>,
     /// Offers that were not answered, and their numbers: answers name them, and may come in any order.
     offers: VecDeque<(u64, Offer)>,
     /// Descriptors that came and belong to no message yet.
@@ -43,7 +62,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A channel on which nothing was said yet.
-    pub fn new(slot: Slot) -> Self {
+    pub fn new(slot: Slot, most: Option<u64>) -> Self {
         Self {
             slot,
             listeners: BTreeMap::new(),
@@ -51,6 +70,9 @@ impl Conversation {
             wished_to_leave: false,
             splitter: Splitter::default(),
             next_seq: 0,
+            taken: 0,
+            most,
+            lag: None,
             handles: VecDeque::new(),
             offers: VecDeque::new(),
             descriptors: VecDeque::new(),
@@ -75,7 +97,16 @@ impl Conversation {
 
     /// A handle is sent that is no offer.
     pub fn sent_handle(&mut self) {
-        self.handles.push_back(None);
+        self.handles.push_back(Handed::Other);
+    }
+
+    /// Asks its event loop, unless that was done and is not answered.
+    pub fn ask(&mut self, now: Time) -> bool {
+        let is_asked = self.handles.iter().any(|handed| matches!(handed, Handed::Question(_)));
+        if !is_asked {
+            self.handles.push_back(Handed::Question(now));
+        }
+        !is_asked
     }
 
     /// So many handles were not acknowledged that it cannot be reading: mail does not wait for it.
@@ -90,29 +121,24 @@ impl Conversation {
 
     /// A connection is offered, under this number.
     pub fn offered(&mut self, seq: u64, offer: Offer) {
-        self.handles.push_back(Some(seq));
+        self.handles.push_back(Handed::Offer(seq));
         self.offers.push_back((seq, offer));
     }
 
-    /// The oldest handle came.
-    pub fn acknowledged(&mut self) {
-        self.handles.pop_front();
-    }
-
-    /// The oldest handle was lost on the way: what it was, if it was an offer.
-    pub fn refused(&mut self) -> Option<Offer> {
-        let seq = self.handles.pop_front()??;
-        self.take(seq)
+    /// The oldest handle came, or was lost on the way, or there was none: what it was.
+    pub fn heard_of(&mut self) -> Option<Handed> {
+        self.handles.pop_front()
     }
 
     /// An offer is answered: which.
     pub fn answered(&mut self, ack: u64) -> Option<Offer> {
         // Whoever answers has the handle, even if it does not say so: what is never acknowledged would pile up.
-        self.handles.retain(|handle| *handle != Some(ack));
+        self.handles.retain(|handle| *handle != Handed::Offer(ack));
         self.take(ack)
     }
 
-    fn take(&mut self, seq: u64) -> Option<Offer> {
+    /// An offer is under way no more.
+    pub fn take(&mut self, seq: u64) -> Option<Offer> {
         let place = self.offers.iter().position(|(number, _)| *number == seq)?;
         self.offers.remove(place).map(|(_, offer)| offer)
     }

@@ -1,26 +1,58 @@
 //! Connections on their way to workers: offered, answered, taken back from who is gone.
 
-use super::balancer::Move;
-use super::conversation::Offer;
+use super::balancer::{Move, Newcomer, Rest};
+use super::conversation::{Handed, Offer};
 use super::listeners::Socket;
 use super::{Cluster, Effect, Handle, Sharing, message};
-use crate::ids::WorkerId;
+use crate::ids::{ListenerId, WorkerId};
 use crate::supervisor::time::Time;
 
 impl Cluster {
     /// A worker says whether it takes what it was offered.
     pub(super) fn answered(&mut self, now: Time, worker: WorkerId, offer: Offer, accepted: bool) {
-        let Some(listener) = self.listeners.get_mut(&offer.listener) else { return };
+        let (Some(listener), Some(conversation)) =
+            (self.listeners.get_mut(&offer.listener), self.workers.get_mut(&worker))
+        else {
+            return;
+        };
         if !accepted {
             listener.balancer.declined(worker, offer.connection, now);
-        } else if listener.balancer.taken(worker, offer.connection, now).is_some() {
+        } else if let Some(time) = listener.balancer.taken(worker, offer.connection, now) {
+            conversation.taken += 1;
+            if conversation.most.is_some_and(|most| conversation.taken == most) {
+                self.effects.push(Effect::Served(worker));
+            }
+            *self.figures.handoffs.entry(conversation.slot).or_default() += 1;
+            self.figures.seconds.add(time);
             self.effects.push(Effect::Close(offer.connection));
         }
     }
 
-    /// A worker had no descriptor left for what it was offered.
-    pub(super) fn refused(&mut self, now: Time, worker: WorkerId, offer: Offer) {
-        self.with_balancer(offer.listener, |balancer| balancer.refused(worker, offer.connection, now));
+    /// A worker got what we sent with a handle, or as if with one; `came` says whether the handle did.
+    pub(super) fn heard_of(&mut self, now: Time, worker: WorkerId, came: bool) {
+        let Some(conversation) = self.workers.get_mut(&worker) else { return };
+        match conversation.heard_of() {
+            // It could not receive it. Otherwise it is going to answer.
+            Some(Handed::Offer(seq)) if !came => {
+                if let Some(Offer { listener, connection }) = conversation.take(seq) {
+                    self.with_balancer(listener, |balancer| balancer.refused(worker, connection, now));
+                }
+            }
+            Some(Handed::Question(since)) => {
+                let lag = now - since;
+                conversation.lag = Some(lag);
+                self.effects.extend([Effect::Resume(worker), Effect::Alive { worker, lag }]);
+            }
+            Some(Handed::Offer(_) | Handed::Other) | None => {}
+        }
+    }
+
+    /// A listener's connections were accepted, or could not be.
+    pub(super) fn accepted(&mut self, now: Time, id: ListenerId, newcomers: Vec<Newcomer>, rest: Rest) {
+        if let Rest::Failed(error) = rest {
+            *self.figures.accept_errors.entry(error).or_default() += 1;
+        }
+        self.with_balancer(id, |balancer| balancer.accepted(newcomers, rest, now));
     }
 
     /// A worker says nothing any more, and hears nothing: whatever it did not answer is somebody else's.

@@ -103,6 +103,8 @@ pub enum FromWorker {
     },
     /// A message of the program's, the text `ready`: PM2's convention.
     SaidReady,
+    /// A message of the program's that asks us for the status.
+    AsksStatus,
     /// Any other message of the program's, and what of Node's we do not know.
     Other,
 }
@@ -139,6 +141,7 @@ impl FromWorker {
             Some("NODE_SOCKET_GET_COUNT") => Self::SocketGetCount { key: key() },
             // Node keeps such messages to itself; a program's have no such command.
             Some(cmd) if cmd.starts_with("NODE_") => Self::Other,
+            Some(_) | None if message.text("allcores").as_deref() == Some("status") => Self::AsksStatus,
             Some(_) | None => Letter::plain(line, &message).map_or(Self::Other, Self::Letter),
         })
     }
@@ -268,6 +271,15 @@ pub fn socket_all_closed(key: &str) -> String {
 /// How many there are. `key` is JSON already.
 pub fn socket_count(key: &str) -> String {
     format!("{{\"cmd\":\"NODE_SOCKET_COUNT\",\"key\":{key},\"count\":0}}\n")
+}
+
+/// Says that a handle comes along, and none does: Node itself says so from its event loop, and the program does not see it.
+pub const QUESTION: &str =
+    "{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_CLUSTER\"}}\n";
+
+/// The answer to who asks for the status, which is one line of JSON.
+pub fn status(status: &str) -> String {
+    format!("{{\"allcores\":{{\"status\":{status}}}}}\n")
 }
 
 /// PM2's convention: the text `shutdown` before everything else.

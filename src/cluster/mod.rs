@@ -10,6 +10,7 @@
 
 pub mod balancer;
 pub mod conversation;
+pub mod figures;
 pub mod frame;
 mod handoff;
 pub mod listener;
@@ -19,11 +20,13 @@ pub mod message;
 mod object;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use crate::supervisor::time::Time;
 use balancer::{Balancer, Choice, Newcomer, Rest};
 use conversation::Conversation;
+use figures::Figures;
 use listener::{Errno, Place};
 use listeners::Listener;
 use mail::Letter;
@@ -94,6 +97,15 @@ pub enum Effect {
         /// The line, its end included.
         line: String,
     },
+    /// The same, and write nothing behind it until it is answered.
+    Ask {
+        /// Whom.
+        worker: WorkerId,
+        /// The line, its end included.
+        line: String,
+    },
+    /// The answer has come.
+    Resume(WorkerId),
     /// Bind a socket. Answered by [`Input::Bound`].
     Bind {
         /// Its number from now on.
@@ -122,6 +134,17 @@ pub enum Effect {
     Listening(WorkerId),
     /// The worker's program says that it is ready.
     SaidReady(WorkerId),
+    /// The worker's event loop has answered a question.
+    Alive {
+        /// Whose.
+        worker: WorkerId,
+        /// How long that took.
+        lag: Duration,
+    },
+    /// The worker's program asks for the status. It is told by [`Cluster::tell_status`].
+    AsksStatus(WorkerId),
+    /// The worker has taken as many connections as it is to.
+    Served(WorkerId),
     /// The worker broke the protocol: its channel is to be ended.
     EndChannel {
         /// Whose.
@@ -153,6 +176,7 @@ pub struct Cluster {
     next_listener: ListenerId,
     /// Nobody gets a listener any more.
     ends: bool,
+    figures: Figures,
     effects: Vec<Effect>,
 }
 
@@ -166,13 +190,14 @@ impl Cluster {
             listeners: BTreeMap::new(),
             next_listener: ListenerId(0),
             ends: false,
+            figures: Figures::default(),
             effects: Vec::new(),
         }
     }
 
-    /// A worker was started; its channel is open.
-    pub fn join(&mut self, worker: WorkerId, slot: Slot) {
-        self.workers.insert(worker, Conversation::new(slot));
+    /// A worker was started; its channel is open. When it has taken `most` connections, [`Effect::Served`] says so.
+    pub fn join(&mut self, worker: WorkerId, slot: Slot, most: Option<u64>) {
+        self.workers.insert(worker, Conversation::new(slot, most));
     }
 
     /// What follows from what happened.
@@ -183,7 +208,7 @@ impl Cluster {
             Input::Bound { listener, result } => self.bound(listener, result),
             Input::Readable(listener) => self.with_balancer(listener, Balancer::readable),
             Input::Accepted { listener, newcomers, rest } => {
-                self.with_balancer(listener, |balancer| balancer.accepted(newcomers, rest, now));
+                self.accepted(now, listener, newcomers, rest);
             }
         }
         self.pump(now)
@@ -221,6 +246,23 @@ impl Cluster {
             self.send(worker, line, Handle::None);
         }
         self.pump(now)
+    }
+
+    /// Asks a worker's event loop whether it turns; [`Effect::Alive`] is its answer. One question at a time: nothing follows
+    /// from another.
+    pub fn ask(&mut self, now: Time, worker: WorkerId) -> Vec<Effect> {
+        if self.workers.get_mut(&worker).is_some_and(|conversation| conversation.ask(now)) {
+            self.effects.push(Effect::Ask { worker, line: message::QUESTION.to_owned() });
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Answers [`Effect::AsksStatus`], with one line of JSON.
+    pub fn tell_status(&mut self, worker: WorkerId, status: &str) -> Vec<Effect> {
+        if self.is_open(worker) {
+            self.effects.push(Effect::Deliver { worker, line: message::status(status) });
+        }
+        std::mem::take(&mut self.effects)
     }
 
     /// A worker's channel is still open.
@@ -277,12 +319,8 @@ impl Cluster {
         let Some(conversation) = self.workers.get_mut(&worker) else { return };
         match message {
             FromWorker::Online | FromWorker::Other => {}
-            FromWorker::Ack => conversation.acknowledged(),
-            FromWorker::Nack => {
-                if let Some(offer) = conversation.refused() {
-                    self.refused(now, worker, offer);
-                }
-            }
+            FromWorker::Ack => self.heard_of(now, worker, true),
+            FromWorker::Nack => self.heard_of(now, worker, false),
             FromWorker::Answer { ack, accepted } => {
                 if let Some(offer) = conversation.answered(ack) {
                     self.answered(now, worker, offer, accepted);
@@ -290,6 +328,7 @@ impl Cluster {
             }
             FromWorker::QueryServer { seq, query } => self.asked(worker, seq, &query),
             FromWorker::Listening => self.effects.push(Effect::Listening(worker)),
+            FromWorker::AsksStatus => self.effects.push(Effect::AsksStatus(worker)),
             FromWorker::SaidReady => self.effects.push(Effect::SaidReady(worker)),
             FromWorker::Close { key } => {
                 if let Some(listener) = conversation.listeners.remove(&key) {

@@ -123,7 +123,7 @@ settings! {
         first_port: Option<u16> = "",
             "Mode `ports`: the worker in slot i gets `PORT` = this + i.";
         balance: Balance = "round-robin",
-            "Mode `cluster`: `round-robin` (to whoever has been free for longest), `source-ip` (sticky by client address), `kernel` (each worker accepts from a \
+            "Mode `cluster`: `round-robin` (to whoever has the fewest to answer, and among those has waited longest), `source-ip` (sticky by client address), `kernel` (each worker accepts from a \
              socket of its own, the kernel spreads), `shared` (one accept queue for all). `NODE_CLUSTER_SCHED_POLICY=none` means \
              `shared` when this is unset.";
     }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use super::kinds::{MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
+use super::kinds::{Balance, MOST_WORKERS, ModeChoice, Ready, RestartChoice, WorkerCount};
 use super::limits::Size;
 use super::settings::{Mistake, Settings};
 use super::{Cores, Mode, Readiness, Restart, Word};
@@ -79,6 +79,12 @@ pub fn max_memory(settings: &Settings, limit: fn() -> u64) -> Option<u64> {
 pub fn misfits(settings: &Settings, mode: Mode, workers: u16, sockets: usize) -> Vec<Mistake> {
     if matches!(settings.ready, Ready::Listening | Ready::Message) && mode != Mode::Cluster {
         return vec![("ready", format!("in mode {} nobody says so", mode.name()))];
+    }
+    let hands_over =
+        mode == Mode::Cluster && matches!(settings.balance, Balance::RoundRobin | Balance::SourceIp);
+    if settings.max_connections.0.is_some() && !hands_over {
+        let complaint = "connections are counted only where they are handed over: mode cluster, with BALANCE round-robin or source-ip";
+        return vec![("max_connections", complaint.to_owned())];
     }
     if let Ready::Descriptor(number) = settings.ready {
         let taken = match mode {

@@ -14,15 +14,18 @@ use crate::system::control;
 
 /// How long an answer may take that is no more than a look.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For people.
+pub const TEXT: &str = "text/plain";
 /// Longest answer that is read.
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// What was answered to a look.
-pub struct Answer {
-    /// HTTP's code.
-    pub code: u16,
-    /// The body.
-    pub body: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What was asked for.
+    Ok(String),
+    /// The answer of a probe that things are not as they should be.
+    Unavailable(String),
 }
 
 /// How a change ended.
@@ -36,24 +39,33 @@ pub enum Verdict {
     Unsaid,
 }
 
-/// Asks for something that is shown.
-pub fn look(control: &Control, path: &str) -> Result<Answer, String> {
+/// Asks for something that is shown, in this form.
+pub fn look(control: &Control, path: &str, accept: &str) -> Result<Answer, String> {
     let stream = find(control)?;
-    let read = || -> io::Result<Answer> {
+    let read = || -> io::Result<(u16, String)> {
         stream.set_read_timeout(Some(PATIENCE))?;
-        let (code, mut reader) = ask(&stream, "GET", path)?;
+        let (code, mut reader) = ask(&stream, "GET", path, accept)?;
         let mut body = String::new();
         reader.read_to_string(&mut body)?;
-        Ok(Answer { code, body })
+        Ok((code, body))
     };
-    read().map_err(broken)
+    match read().map_err(broken)? {
+        (200, body) => Ok(Answer::Ok(body)),
+        (503, body) => Ok(Answer::Unavailable(body)),
+        (_, refusal) => Err(refusal.trim_end().to_owned()),
+    }
 }
 
 /// Asks for a change, and passes on what is said of it, line by line.
 pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Result<Verdict, String> {
     let stream = find(control)?;
-    let mut follow = || -> io::Result<Verdict> {
-        let (_, reader) = ask(&stream, "POST", path)?;
+    let mut follow = || -> io::Result<Result<Verdict, String>> {
+        let (code, mut reader) = ask(&stream, "POST", path, TEXT)?;
+        if ![200, 409].contains(&code) {
+            let mut refusal = String::new();
+            reader.read_to_string(&mut refusal)?;
+            return Ok(Err(refusal.trim_end().to_owned()));
+        }
         let mut verdict = Verdict::Unsaid;
         for line in reader.lines() {
             let line = line?;
@@ -64,7 +76,7 @@ pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Resu
             };
             hear(&line);
         }
-        Ok(verdict)
+        Ok(Ok(verdict))
     };
     match follow() {
         // It ended, and with it the connection.
@@ -73,7 +85,7 @@ pub fn change(control: &Control, path: &str, mut hear: impl FnMut(&str)) -> Resu
         {
             Ok(Verdict::Unsaid)
         }
-        followed => followed.map_err(broken),
+        followed => followed.map_err(broken)?,
     }
 }
 
@@ -128,8 +140,10 @@ fn ask<'a>(
     mut stream: &'a UnixStream,
     method: &str,
     path: &str,
+    accept: &str,
 ) -> io::Result<(u16, impl BufRead + use<'a>)> {
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: allcores\r\nConnection: close\r\n\r\n")?;
+    let headers = format!("Host: allcores\r\nAccept: {accept}\r\nConnection: close");
+    stream.write_all(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes())?;
     let mut reader = BufReader::new(stream.take(MOST));
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,12 +1,11 @@
-//! `allcores ctl`: runs one errand, and says by its exit code how that went. It needs nothing but this program, no shell, no file.
+//! `allcores ctl`: runs one task, and says by its exit code how that went. It needs nothing but this program, no shell, no file.
 //!
 //! Decides nothing about workers: it asks who does.
 
 mod client;
-pub mod errand;
 mod install;
 mod pause;
-mod table;
+pub mod task;
 mod top;
 
 use std::io::{self, Write};
@@ -14,9 +13,9 @@ use std::io::{self, Write};
 use crate::config::limits::Control;
 use crate::config::value::Value;
 use crate::system::signals::{self, Signals};
-use client::Verdict;
-use errand::{Errand, Form};
+use client::{Answer, Verdict};
 use pause::{Pause, Woken};
+use task::{Form, Task};
 
 /// What was asked for did not come about.
 pub const FAILED: u8 = 1;
@@ -33,40 +32,38 @@ pub fn control(text: Option<&str>) -> Result<Control, String> {
     })
 }
 
-/// Runs an errand to its end. The error is one line that says why it came to nothing.
-pub fn run(errand: &Errand, control: &Control, signals: io::Result<Signals>) -> Result<u8, String> {
-    let signals = match errand {
-        Errand::Sleep(_) | Errand::Top => signals.ok(),
-        Errand::Status(_) | Errand::Change(_) | Errand::Check(_) | Errand::Install(_) => {
+/// Runs a task to its end. The error is one line that says why it came to nothing.
+pub fn run(task: &Task, control: &Control, signals: io::Result<Signals>) -> Result<u8, String> {
+    let signals = match task {
+        Task::Sleep(_) | Task::Top => signals.ok(),
+        Task::Status(_) | Task::Change(_) | Task::Check(_) | Task::Install(_) => {
             // There is nothing to clear up: a signal may end it as it ends any program.
             signals::release();
             None
         }
     };
-    match errand {
-        Errand::Status(Form::Table) => {
-            print(&table::render(&top::fetch(control)?, None));
-            Ok(0)
-        }
-        Errand::Status(Form::Json) => {
-            let answer = client::look(control, "/status")?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
-        Errand::Check(probe) => {
-            let answer = client::look(control, probe.path())?;
-            print(&answer.body);
-            Ok(if answer.code == 200 { 0 } else { FAILED })
-        }
-        Errand::Change(path) => change(control, path),
-        Errand::Install(path) => {
+    match task {
+        Task::Status(Form::Table) => show(control, "/status", client::TEXT),
+        Task::Status(Form::Json) => show(control, "/status", "application/json"),
+        Task::Check(probe) => show(control, probe.path(), client::TEXT),
+        Task::Change(path) => change(control, path),
+        Task::Install(path) => {
             let target = install::install(path)?;
             print(&format!("{}\n", target.display()));
             Ok(0)
         }
-        Errand::Sleep(time) => Ok(end(Pause::new(signals.as_ref(), None).take(*time))),
-        Errand::Top => top::run(control, signals.as_ref()).map(end),
+        Task::Sleep(time) => Ok(end(Pause::new(signals.as_ref(), None).take(*time))),
+        Task::Top => top::run(control, signals.as_ref()).map(end),
     }
+}
+
+fn show(control: &Control, path: &str, accept: &str) -> Result<u8, String> {
+    let (code, body) = match client::look(control, path, accept)? {
+        Answer::Ok(body) => (0, body),
+        Answer::Unavailable(body) => (FAILED, body),
+    };
+    print(&body);
+    Ok(code)
 }
 
 fn change(control: &Control, path: &str) -> Result<u8, String> {

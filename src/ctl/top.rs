@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
+use super::client::{self, Answer};
 use super::pause::{Pause, Woken};
-use super::{client, table};
 use crate::config::limits::Control;
-use crate::observe::shown::Shown;
 use crate::system::signals::Signals;
 use crate::system::terminal;
 
@@ -20,14 +19,12 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Shows until a key, a signal, or nobody to show it to. The error says why there is nothing to show.
 pub fn run(control: &Control, signals: Option<&Signals>) -> Result<Woken, String> {
-    let mut before: Option<Shown> = None;
     // Asked once before the screen is taken: who finds nothing reads it on the screen that stays.
-    let mut now = fetch(control)?;
+    let mut text = fetch(control)?;
     let screen = io::stdout().is_terminal().then(Screen::take);
     let stdin = io::stdin();
     let mut pause = Pause::new(signals, screen.as_ref().and(Some(stdin.as_fd())));
     loop {
-        let text = table::render(&now, before.as_ref());
         let drawn = match &screen {
             Some(_) => draw(&text),
             None => writeln!(io::stdout(), "{text}"),
@@ -39,17 +36,16 @@ pub fn run(control: &Control, signals: Option<&Signals>) -> Result<Woken, String
             Woken::Rested => {}
             woken @ (Woken::Enough | Woken::Signalled(_)) => return Ok(woken),
         }
-        before = Some(std::mem::replace(&mut now, fetch(control)?));
+        text = fetch(control)?;
     }
 }
 
 /// What is shown.
-pub fn fetch(control: &Control) -> Result<Shown, String> {
-    let client::Answer { code, body } = client::look(control, "/status")?;
-    if code != 200 {
-        return Err(body.trim().to_owned());
+fn fetch(control: &Control) -> Result<String, String> {
+    match client::look(control, "/status", client::TEXT)? {
+        Answer::Ok(text) => Ok(text),
+        Answer::Unavailable(why_not) => Err(why_not.trim_end().to_owned()),
     }
-    serde_json::from_str(&body).map_err(|error| format!("the answer is not understood: {error}"))
 }
 
 /// As much as fits. What was there is overwritten, line by line, so that nothing flickers.

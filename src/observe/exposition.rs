@@ -3,8 +3,16 @@
 //! The two differ in the names of counters' families, in information, and in the last line.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
-use super::http::Exposition;
+/// A form in which metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// Prometheus text, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics text, version 1.0.0.
+    OpenMetrics,
+}
 
 /// What kind of metric it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +94,19 @@ impl Samples<'_> {
         self.sample("", label, label_value, value);
     }
 
-    /// A histogram of the sizes in the buckets, each counted in one.
-    pub fn histogram(&mut self, buckets: &[(f64, u64)], count: u64, sum: f64) {
-        let mut below = 0;
-        for (limit, number) in buckets {
-            below += number;
-            self.sample("_bucket", "le", format_args!("{limit:?}"), below);
+    /// A histogram of times, each counted below the first bound that is not shorter, or behind the last.
+    pub fn histogram(&mut self, bounds: &[Duration], counts: &[u64], sum: Duration) {
+        let mut count = 0;
+        for (index, number) in counts.iter().enumerate() {
+            count += number;
+            match bounds.get(index) {
+                Some(bound) => {
+                    self.sample("_bucket", "le", format_args!("{:?}", bound.as_secs_f64()), count);
+                }
+                None => self.sample("_bucket", "le", "+Inf", count),
+            }
         }
-        self.sample("_bucket", "le", "+Inf", count);
-        let _ = write!(self.text, "{0}_sum {sum}\n{0}_count {count}\n", self.name);
+        let _ = write!(self.text, "{0}_sum {1}\n{0}_count {count}\n", self.name, sum.as_secs_f64());
     }
 
     fn sample(&mut self, suffix: &str, label: &str, label_value: impl Display, value: impl Display) {
@@ -116,7 +128,8 @@ mod tests {
         let mut writer = Writer::new(exposition);
         writer.family("a_total", Kind::Counter, "Things.", |samples| samples.labelled("of", "\"x\\\n", 3));
         writer.family("b_seconds", Kind::Histogram, "Times.", |samples| {
-            samples.histogram(&[(0.001, 1), (1.0, 2)], 4, 9.5);
+            let bounds = [Duration::from_millis(1), Duration::from_secs(1)];
+            samples.histogram(&bounds, &[1, 2, 1], Duration::from_millis(9500));
         });
         writer.family("c_info", Kind::Info, "Facts.", |samples| samples.labelled("version", "1", 1));
         writer.finish()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster;
 use crate::config::Mode;
 use crate::ids::Pid;
 use crate::supervisor::status::Status;
@@ -45,18 +46,12 @@ pub struct Listener {
 }
 
 /// How connections are handed to the workers of a cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handoffs {
+    /// What was counted since we began.
+    pub passed: cluster::figures::Figures,
     /// Accepted, and not taken yet.
-    pub pending: u64,
-    /// How many were taken within so many seconds or less, and not within those of the bucket before.
-    pub buckets: Vec<(f64, u64)>,
-    /// How many were taken, those that took longer than any bucket included.
-    pub count: u64,
-    /// How long they all took, in seconds.
-    pub sum: f64,
-    /// Connections that could not be accepted, by the error's name.
-    pub accept_errors: BTreeMap<&'static str, u64>,
+    pub pending: usize,
 }
 
 /// All readings of one moment.
@@ -64,6 +59,8 @@ pub struct Handoffs {
 pub struct Figures {
     /// What each worker's process uses.
     pub usage: BTreeMap<Pid, Usage>,
+    /// Cores that each used since the readings before.
+    pub load: BTreeMap<Pid, f64>,
     /// What all of them may use.
     pub container: Container,
     /// The sockets.

@@ -31,12 +31,14 @@ pub enum Afterwards {
     Close,
 }
 
-/// A form in which metrics are written.
+/// The form that somebody prefers, where there is more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposition {
-    /// Prometheus text, version 0.0.4.
-    Prometheus,
-    /// OpenMetrics text, version 1.0.0.
+pub enum Form {
+    /// Whichever is usual.
+    Usual,
+    /// Plain text.
+    Text,
+    /// OpenMetrics text.
     OpenMetrics,
 }
 
@@ -47,8 +49,8 @@ pub struct Request {
     pub method: Method,
     /// To what: the query is cut off.
     pub path: String,
-    /// The form of metrics that it prefers.
-    pub exposition: Exposition,
+    /// The form that it prefers.
+    pub form: Form,
     /// What follows.
     pub afterwards: Afterwards,
 }
@@ -93,20 +95,22 @@ pub fn parse(bytes: &[u8]) -> Beginning {
             _ => Method::Other,
         },
         path: target.split(['?', '#']).next().unwrap_or_default().to_owned(),
-        exposition: values("accept").map(exposition).next().unwrap_or(Exposition::Prometheus),
+        form: values("accept").map(form).next().unwrap_or(Form::Usual),
         afterwards: if version == 0 || has_body || wants_end { Afterwards::Close } else { Afterwards::Keep },
     };
     Beginning::Request(request, length)
 }
 
-/// OpenMetrics is what Prometheus asks for first; who does not name it does not know it.
-fn exposition(accepted: &str) -> Exposition {
-    let named = accepted.split(',').any(|entry| {
-        let mut parts = entry.split(';').map(str::trim);
-        parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"))
-            && !parts.any(|parameter| ["q=0", "q=0.0"].contains(&parameter))
-    });
-    if named { Exposition::OpenMetrics } else { Exposition::Prometheus }
+/// OpenMetrics is for whoever names it, wherever in the list; plain text for who wants that first of all.
+fn form(accepted: &str) -> Form {
+    let kind = |entry: &str| entry.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_refused =
+        |entry: &str| entry.split(';').skip(1).any(|word| ["q=0", "q=0.0"].contains(&word.trim()));
+    let mut entries = accepted.split(',');
+    if entries.clone().any(|entry| kind(entry) == "application/openmetrics-text" && !is_refused(entry)) {
+        return Form::OpenMetrics;
+    }
+    if entries.next().is_some_and(|first| kind(first) == "text/plain") { Form::Text } else { Form::Usual }
 }
 
 macro_rules! codes {
@@ -239,16 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_is_for_who_asks_for_it() {
-        let asks = |accept: &str| request(&format!("GET / HTTP/1.1\r\nAccept: {accept}\r\n\r\n")).exposition;
-        assert_eq!(
-            asks("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"),
-            Exposition::OpenMetrics
-        );
-        for accept in ["*/*", "text/plain", "application/openmetrics-text; q=0"] {
-            assert_eq!(asks(accept), Exposition::Prometheus, "{accept}");
+    fn a_form_is_for_who_asks_for_it() {
+        let asks = |accept: &str| request(&format!("GET / HTTP/1.1\r\nAccept: {accept}\r\n\r\n")).form;
+        for (accept, form) in [
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+                Form::OpenMetrics,
+            ),
+            ("text/plain, application/openmetrics-text; q=0", Form::Text),
+            ("text/plain;version=0.0.4", Form::Text),
+            ("text/html, text/plain", Form::Usual),
+            ("*/*", Form::Usual),
+        ] {
+            assert_eq!(asks(accept), form, "{accept}");
         }
-        assert_eq!(request("GET / HTTP/1.1\r\n\r\n").exposition, Exposition::Prometheus);
+        assert_eq!(request("GET / HTTP/1.1\r\n\r\n").form, Form::Usual);
     }
 
     #[test]

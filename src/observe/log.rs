@@ -20,6 +20,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::Word;
 use crate::config::kinds::{LogFilter, LogFormat};
 use crate::ids::Pid;
 use crate::supervisor::action::{Cause, Death, Notice};
@@ -220,12 +221,13 @@ pub fn notice(notice: &Notice) {
         Notice::Ready { worker, slot, pid, after } => {
             info!(worker = worker.0, slot = slot.0, pid = pid.raw(), after = %short(*after), "worker ready");
         }
-        Notice::NotReady { worker, slot, pid, after } => warn!(
+        Notice::NotReady { worker, slot, pid, after, awaited } => warn!(
             worker = worker.0,
             slot = slot.0,
             pid = pid.raw(),
             after = %short(*after),
-            "worker is not ready in time: no server of its listens, or it is not the process that was started"
+            "worker is not ready in time: {}",
+            missed(*awaited)
         ),
         Notice::Died(death) => died(death),
         Notice::SpawnFailed { child: Child::Worker(worker), failure } => {
@@ -283,6 +285,10 @@ pub fn notice(notice: &Notice) {
         }
         Notice::Scaled { from, to, why } => info!(from, to, why, "number of workers changed"),
         Notice::Refused { what, reason } => warn!(reason = %reason, "{what} refused"),
+        Notice::Stalled { slot, waiting } => {
+            warn!(slot = slot.0, waiting, "worker does not accept; new connections go to others")
+        }
+        Notice::Accepting(slot) => info!(slot = slot.0, "worker accepts again"),
         Notice::Changed(path) => info!(path = %path.display(), "path changed"),
         Notice::Stranger(pid) => {
             debug!(pid = pid.map(Pid::raw), "notification from a process that belongs to no worker");
@@ -293,6 +299,16 @@ pub fn notice(notice: &Notice) {
             is_its_own,
             "worker names another main process; signals still go to the one that was started"
         ),
+    }
+}
+
+/// What a worker was to do, and did not.
+fn missed(awaited: Word) -> &'static str {
+    match awaited {
+        Word::Listening | Word::Any => "no server of its listens, or it is not the process that was started",
+        Word::Message => "it has not sent `ready`",
+        Word::Notify => "it has not sent READY=1 to NOTIFY_SOCKET",
+        Word::Newline => "it has not written a newline to the descriptor of READY",
     }
 }
 

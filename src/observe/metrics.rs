@@ -1,15 +1,16 @@
 //! Every metric: the one table. From it come `/metrics` and the README's table.
 //!
-//! A label `slot` means the slot's own worker. What counts over a worker's life (`_total` with `slot`) begins again with its
-//! replacement, which Prometheus takes for what it is, a counter that was reset. What can happen has a series from the start.
+//! A label `slot` means the slot's own worker. What the kernel counts over a process's life begins again with its replacement, which
+//! Prometheus takes for what it is, a counter that was reset. What can happen has a series from the start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::exposition::{Kind, Samples, Writer};
+use super::exposition::{Exposition, Kind, Samples, Writer};
 use super::figures::{Usage, View};
-use super::http::{Exposition, Response};
+use super::http::{Code, Form, Response};
 use super::probes::{STATES, count, current};
+use crate::cluster::figures::Histogram;
 use crate::supervisor::action::Cause;
 use crate::supervisor::status::{ReloadVerdict, WorkerStatus};
 
@@ -84,12 +85,15 @@ metrics! {
     "worker_event_loop_lag_seconds" Gauge "slot" "How late the event loop of the slot's worker was when it was last asked (cluster)." |view, samples| {
         each_worker(view, samples, |worker| worker.lag.map(seconds));
     };
-    "handoffs_total" Counter "slot" "Connections that the slot's worker took (cluster)." |view, samples| {
-        each_worker(view, samples, |worker| worker.connections.map(|taken| taken as f64));
+    "handoffs_total" Counter "slot" "Connections that the slot's workers took, one after the other (cluster)." |view, samples| {
+        for (slot, taken) in view.figures.handoffs.iter().flat_map(|handoffs| &handoffs.passed.handoffs) {
+            samples.labelled("slot", slot, taken);
+        }
     };
-    "handoff_seconds" Histogram "le" "Time from a connection's acceptance until a worker has it (cluster)." |view, samples| {
+    "handoff_seconds" Histogram "le" "Time from the offer of a connection until its worker took it (cluster)." |view, samples| {
         if let Some(handoffs) = &view.figures.handoffs {
-            samples.histogram(&handoffs.buckets, handoffs.count, handoffs.sum);
+            let Histogram { counts, sum } = &handoffs.passed.seconds;
+            samples.histogram(&Histogram::BOUNDS, counts, *sum);
         }
     };
     "handoffs_pending" Gauge "" "Connections that were accepted and that no worker has yet (cluster)." |view, samples| {
@@ -110,8 +114,8 @@ metrics! {
         }
     };
     "accept_errors_total" Counter "error" "Connections that could not be accepted (cluster)." |view, samples| {
-        for (error, number) in view.figures.handoffs.iter().flat_map(|handoffs| &handoffs.accept_errors) {
-            samples.labelled("error", error, number);
+        for (error, number) in view.figures.handoffs.iter().flat_map(|handoffs| &handoffs.passed.accept_errors) {
+            samples.labelled("error", error.name(), number);
         }
     };
     "reloads_total" Counter "verdict" "Reloads that ended." |view, samples| {
@@ -148,7 +152,11 @@ metrics! {
 }
 
 /// The answer of `/metrics`.
-pub fn response(view: &View, exposition: Exposition) -> Response {
+pub fn response(view: &View, form: Form) -> Response {
+    let exposition = match form {
+        Form::Usual | Form::Text => Exposition::Prometheus,
+        Form::OpenMetrics => Exposition::OpenMetrics,
+    };
     let mut writer = Writer::new(exposition);
     for metric in TABLE {
         writer.family(metric.name, metric.kind, metric.help, |samples| (metric.samples)(view, samples));
@@ -157,7 +165,7 @@ pub fn response(view: &View, exposition: Exposition) -> Response {
         Exposition::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
     };
-    Response { code: super::http::Code::Ok, content_type, extra: None, body: writer.finish() }
+    Response { code: Code::Ok, content_type, extra: None, body: writer.finish() }
 }
 
 /// One sample for each slot of whose worker it is known.
@@ -207,7 +215,7 @@ mod tests {
         let mut sample = Sample::default();
         let twin = sample.figures.listeners[0].clone();
         sample.figures.listeners.push(twin);
-        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::Prometheus).body;
+        let text = response(&sample.view(&sample.status, &sample.figures), Form::Usual).body;
         for line in [
             r#"allcores_workers{state="ready"} 1"#,
             r#"allcores_workers{state="draining"} 0"#,
@@ -221,9 +229,9 @@ mod tests {
             r#"allcores_worker_open_fds{slot="0"} 12"#,
             r#"allcores_worker_event_loop_lag_seconds{slot="0"} 0.002"#,
             r#"allcores_handoffs_total{slot="0"} 40"#,
-            r#"allcores_handoff_seconds_bucket{le="0.1"} 4"#,
-            r#"allcores_handoff_seconds_bucket{le="+Inf"} 5"#,
-            "allcores_handoff_seconds_count 5",
+            r#"allcores_handoff_seconds_bucket{le="0.1"} 2"#,
+            r#"allcores_handoff_seconds_bucket{le="+Inf"} 3"#,
+            "allcores_handoff_seconds_count 3",
             "allcores_handoffs_pending 1",
             r#"allcores_accept_queue_depth{listener="we\"b"} 10"#,
             r#"allcores_accept_errors_total{error="EMFILE"} 2"#,
@@ -244,7 +252,7 @@ mod tests {
     #[test]
     fn every_series_is_there_once() {
         let sample = Sample::default();
-        let text = response(&sample.view(&sample.status, &sample.figures), Exposition::OpenMetrics).body;
+        let text = response(&sample.view(&sample.status, &sample.figures), Form::OpenMetrics).body;
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let mut names: Vec<&str> =
             samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();

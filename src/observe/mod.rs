@@ -9,6 +9,7 @@ pub mod page;
 pub mod probes;
 pub mod routes;
 #[cfg(test)]
-pub mod sample;
+mod sample;
 pub mod shown;
+mod table;
 pub mod termination;

@@ -4,9 +4,10 @@
 //! socket. Refuses to know sockets, and who is at the other end.
 
 use super::figures::{Figures, View};
-use super::http::{Code, Method, Request, Response};
+use super::http::{Code, Form, Method, Request, Response, TEXT};
 use super::probes::Probe;
-use super::{metrics, page, shown};
+use super::shown::Shown;
+use super::{metrics, page, table};
 use crate::ids::Slot;
 use crate::supervisor::event::{Demand, Scale};
 use crate::supervisor::status::Status;
@@ -79,7 +80,11 @@ pub const SHOWN: &[Route] = &[
         content: Content::Metrics,
         meaning: "Prometheus text, or OpenMetrics for who asks for it",
     },
-    Route { path: "/status", content: Content::Status, meaning: "JSON: everything that `ctl status` shows" },
+    Route {
+        path: "/status",
+        content: Content::Status,
+        meaning: "JSON: everything that `ctl status` shows; to `Accept: text/plain`, its table",
+    },
     Route { path: "/", content: Content::Page, meaning: "a page for people, refreshed live" },
 ];
 
@@ -144,7 +149,7 @@ fn scale(text: &str) -> Option<Scale> {
 }
 
 /// What the request gets.
-pub fn reply(request: &Request, door: Door, sight: &mut impl Sight) -> Reply {
+pub fn reply(request: &Request, door: Door, sight: &mut dyn Sight) -> Reply {
     let only = |methods: &'static str| {
         let mut response = Response::text(Code::MethodNotAllowed, format!("only {methods} here"));
         response.extra = Some(("Allow", methods));
@@ -180,26 +185,34 @@ fn change(path: &str) -> Option<(&'static Change, &str)> {
     CHANGES.iter().find(|change| change.word == word).map(|change| (change, argument))
 }
 
-fn show(content: Content, request: &Request, sight: &mut impl Sight) -> Response {
+fn show(content: Content, request: &Request, sight: &mut dyn Sight) -> Response {
+    let look = |sight: &mut dyn Sight, show: fn(&View, Form) -> Response| {
+        let status = sight.status();
+        let figures = sight.figures(&status);
+        show(&sight.view(&status, &figures), request.form)
+    };
     match content {
         Content::Probe(probe) => probe.answer(&sight.status()),
         Content::Page => page::response(),
-        Content::Metrics | Content::Status => {
-            let status = sight.status();
-            let figures = sight.figures(&status);
-            let view = sight.view(&status, &figures);
-            if matches!(content, Content::Metrics) {
-                metrics::response(&view, request.exposition)
-            } else {
-                Response {
-                    code: Code::Ok,
-                    content_type: "application/json",
-                    extra: None,
-                    body: shown::status_json(&view) + "\n",
-                }
-            }
-        }
+        Content::Metrics => look(sight, metrics::response),
+        Content::Status => look(sight, show_status),
     }
+}
+
+/// The object of `/status`, for whoever does not ask by HTTP.
+pub fn status(sight: &mut dyn Sight) -> String {
+    let status = sight.status();
+    let figures = sight.figures(&status);
+    Shown::of(&sight.view(&status, &figures)).json()
+}
+
+fn show_status(view: &View, form: Form) -> Response {
+    let shown = Shown::of(view);
+    let (content_type, body) = match form {
+        Form::Text => (TEXT, table::render(&shown)),
+        Form::Usual | Form::OpenMetrics => ("application/json", shown.json() + "\n"),
+    };
+    Response { code: Code::Ok, content_type, extra: None, body }
 }
 
 /// The README's table of what is shown, as Markdown.

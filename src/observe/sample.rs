@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::figures::{About, Container, Figures, Handoffs, Listener, Usage, View};
 use super::routes::Sight;
+use crate::cluster;
+use crate::cluster::figures::{AcceptError, Histogram};
 use crate::config::Mode;
 use crate::exit::ExitStatus;
 use crate::ids::{Generation, Pid, Slot, WorkerId};
@@ -67,15 +69,17 @@ impl Default for Sample {
             throttled: Some(second),
         };
         let listener = Listener { name: "we\"b".to_owned(), address: "[::]:80".to_owned(), waiting: Some(5) };
-        let handoffs = Handoffs {
-            pending: 1,
-            buckets: vec![(0.001, 3), (0.1, 1)],
-            count: 5,
-            sum: 0.75,
-            accept_errors: BTreeMap::from([("EMFILE", 2)]),
+        let mut seconds = Histogram::default();
+        (seconds.counts[0], seconds.counts[5], seconds.counts[12]) = (1, 1, 1);
+        let passed = cluster::figures::Figures {
+            handoffs: BTreeMap::from([(Slot(0), 40)]),
+            seconds,
+            accept_errors: BTreeMap::from([(AcceptError::TooManyFiles, 2)]),
         };
+        let handoffs = Handoffs { passed, pending: 1 };
         let figures = Figures {
             usage: BTreeMap::from([(pid(17), usage)]),
+            load: BTreeMap::from([(pid(17), 0.5)]),
             container,
             listeners: vec![listener],
             handoffs: Some(handoffs),

@@ -1,10 +1,10 @@
-//! The object of `/status`, the one table of its fields: what is written is what `allcores ctl` reads, and what the README says.
+//! The object of `/status`, the one table of its fields: what is written is what `allcores ctl` shows, and what the README says.
 //!
 //! Times are seconds, sizes are bytes; what is not known is `null`. Fields are added, never changed.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::figures::{self, Usage, View};
 use crate::exit::ExitStatus;
@@ -15,7 +15,7 @@ use crate::supervisor::status::{RoleStatus, WorkerStatus};
 macro_rules! shown {
     ($($(#[$comment:meta])* $name:ident at $at:literal { $($field:ident: $kind:ty, $meaning:literal;)+ })+) => {
         $($(#[$comment])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct $name { $(#[doc = $meaning] pub $field: $kind,)+ })+
 
         /// Path and meaning of every field.
@@ -39,7 +39,7 @@ shown! {
         min_ready: u16, "how many it takes to be ready";
         follows_cores: bool, "whether the number of workers follows the cores";
         orphans: u64, "adopted processes that were reaped";
-        workers: Vec<Worker>, "every slot's worker, then those that replace it or leave";
+        workers: Vec<Worker>, "slot by slot: its own worker, then one that is to replace it, then one that leaves";
         listeners: Vec<Listener>, "the sockets that workers have their connections from";
         deaths: Vec<Past>, "the last deaths, youngest first";
         reload: Option<Reload>, "the reload under way";
@@ -61,6 +61,7 @@ shown! {
         failures: u32, "failures since the slot was last stable";
         memory: Option<u64>, "bytes in memory";
         cpu: Option<f64>, "time of cores since its start";
+        load: Option<f64>, "cores that it used since the last look, if that was lately";
         open_files: Option<u32>, "descriptors";
         connections: Option<u64>, "mode `cluster`: connections that it took";
         lag: Option<f64>, "mode `cluster`: how late its event loop was when it was last asked";
@@ -110,10 +111,10 @@ shown! {
     }
 }
 
-/// The object of `/status`, as text.
-pub fn status_json(view: &View) -> String {
-    // Numbers, texts and lists: there is nothing in it that JSON could not say.
-    serde_json::to_string(&Shown::of(view)).unwrap_or_default()
+/// The README's table of fields, as Markdown.
+pub fn markdown() -> String {
+    let rows = FIELDS.iter().map(|(field, meaning)| format!("| `{field}` | {meaning} |\n"));
+    std::iter::once("| field | meaning |\n|---|---|\n".to_owned()).chain(rows).collect()
 }
 
 /// No finer than a millisecond, which is as good as it was measured.
@@ -122,6 +123,12 @@ fn seconds(time: Duration) -> f64 {
 }
 
 impl Shown {
+    /// As text.
+    pub fn json(&self) -> String {
+        // Numbers, texts and lists: there is nothing in it that JSON could not say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The object of this moment.
     pub fn of(view: &View) -> Self {
         let View { about, uptime, status, figures } = *view;
@@ -164,6 +171,7 @@ impl Worker {
     fn of(worker: &WorkerStatus, view: &View) -> Self {
         let usage = worker.process.and_then(|(_, pid)| view.figures.usage.get(&pid).copied());
         let Usage { memory, cpu, open_files } = usage.unwrap_or_default();
+        let load = worker.process.and_then(|(_, pid)| view.figures.load.get(&pid).copied());
         Self {
             slot: worker.slot.0,
             role: role(worker.role).to_owned(),
@@ -177,6 +185,7 @@ impl Worker {
             failures: worker.failures,
             memory,
             cpu: cpu.map(seconds),
+            load: load.map(|load| (load * 1000.0).round() / 1000.0),
             open_files,
             connections: worker.connections,
             lag: worker.lag.map(seconds),

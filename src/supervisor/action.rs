@@ -7,6 +7,7 @@ use super::event::{Child, SpawnFailure};
 use super::rollout::Limit;
 use super::status::ReloadVerdict;
 use crate::cluster::Effect;
+use crate::config::Word;
 use crate::config::kinds::Target;
 use crate::exit::{Exit, ExitStatus};
 use crate::ids::{ClientId, Generation, Pid, Slot, WorkerId};
@@ -42,6 +43,8 @@ pub enum Action {
         /// What.
         answer: Answer,
     },
+    /// Write the status down, for a worker that asks for it. Answered by [`Event::Shown`](super::event::Event::Shown).
+    Show(WorkerId),
     /// Read the cores, the queues, and the memory of these processes. Answered by [`Event::Measured`](super::event::Event::Measured).
     Measure(Vec<Pid>),
     /// Let new connections come to these slots and no others, in mode `reuseport`: what waits in another's queue stays
@@ -197,6 +200,8 @@ pub enum Notice {
         pid: Pid,
         /// How long it had.
         after: Duration,
+        /// What it was to say.
+        awaited: Word,
     },
     /// A worker is gone.
     Died(Death),
@@ -331,6 +336,15 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A worker does not accept; new connections go to others, if there are any.
+    Stalled {
+        /// Where.
+        slot: Slot,
+        /// How many connections wait for it.
+        waiting: u32,
+    },
+    /// A worker that did not accept does so again.
+    Accepting(Slot),
     /// A path of `RELOAD_ON_CHANGE` changed.
     Changed(PathBuf),
     /// A process that belongs to no worker notified us.

@@ -39,11 +39,11 @@ impl Supervisor {
         };
         let Some(index) = self.spawning(worker) else { return };
         self.executable = true;
-        let (awaits, expires) = (self.awaits(now), self.expires(now));
+        let (awaits, expires, most) = (self.awaits(now), self.expires(now), self.most_connections());
         self.workers[index].spawned(Process { worker, pid, born: now }, awaits, expires);
         let slot = self.workers[index].slot;
         if let Some(cluster) = &mut self.cluster {
-            cluster.join(worker, slot);
+            cluster.join(worker, slot, most);
         }
         self.report(Notice::Started { worker, slot, pid });
         if self.is_of_reload(index) {
@@ -55,9 +55,9 @@ impl Supervisor {
     fn awaits(&self, now: Time) -> Awaits {
         match self.config.ready {
             Readiness::Alive(time) => Awaits::Moment(now + time),
-            Readiness::Word(_) => {
+            Readiness::Word(word) => {
                 let timeout = self.config.settings.ready_timeout;
-                Awaits::Word { until: (!timeout.is_zero()).then(|| now + timeout) }
+                Awaits::Word { word, until: (!timeout.is_zero()).then(|| now + timeout) }
             }
         }
     }
@@ -66,6 +66,13 @@ impl Supervisor {
     fn expires(&mut self, now: Time) -> Option<(Time, Limit)> {
         let lifetime = self.config.settings.max_lifetime.0?;
         Some((now + lifetime / 1000 * self.random.between(900, 1100) as u32, Limit::Lifetime))
+    }
+
+    /// How many connections such a worker is handed: ±10 %, as well.
+    fn most_connections(&mut self) -> Option<u64> {
+        let most = self.config.settings.max_connections.0?;
+        let share = u128::from(self.random.between(900, 1100));
+        Some(u64::try_from(u128::from(most) * share / 1000).unwrap_or(u64::MAX).max(1))
     }
 
     pub(super) fn spawn_failed(&mut self, now: Time, child: Child, failure: SpawnFailure) {

@@ -2,11 +2,14 @@
 
 use super::Supervisor;
 use super::action::Action;
+use super::rollout::{Errand, Limit};
 use super::time::Time;
+use super::worker::{Process, Role, State};
 use crate::cluster::balancer::Choice;
 use crate::cluster::{Cluster, Effect, Input, Sharing};
 use crate::config::kinds::Balance;
 use crate::config::{Config, Mode, Word};
+use crate::ids::WorkerId;
 
 /// The primary of a cluster; other modes have none.
 pub(super) fn primary(config: &Config) -> Option<Cluster> {
@@ -53,7 +56,12 @@ impl Supervisor {
                     self.said(now, worker, Word::Message);
                     self.settle(now);
                 }
+                Effect::Alive { worker, .. } => self.alive(now, worker),
+                Effect::Served(worker) => self.has_served(now, worker),
+                Effect::AsksStatus(worker) => self.act(Action::Show(worker)),
                 Effect::Send { .. }
+                | Effect::Ask { .. }
+                | Effect::Resume(_)
                 | Effect::Deliver { .. }
                 | Effect::Bind { .. }
                 | Effect::Accept { .. }
@@ -65,10 +73,34 @@ impl Supervisor {
         }
     }
 
+    /// A worker's program asked for the status, and gets it.
+    pub(super) fn tell_status(&mut self, now: Time, worker: WorkerId, status: &str) {
+        let effects = self.cluster.as_mut().map(|cluster| cluster.tell_status(worker, status));
+        self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// Asks every event loop that serves how late it is, for whoever looks next.
+    pub(super) fn ask_loops(&mut self, now: Time) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let serving = self.workers.iter().filter(|worker| matches!(worker.state, State::Ready { .. }));
+        let processes: Vec<Process> = serving.filter_map(|worker| worker.state.process()).collect();
+        let effects = processes.into_iter().flat_map(|process| cluster.ask(now, process.worker)).collect();
+        self.perform_effects(now, effects);
+    }
+
     /// We end: who has connected by now is served, and nobody else is.
     pub(super) fn close_listeners(&mut self, now: Time) {
         let effects = self.cluster.as_mut().map(|cluster| cluster.close(now));
         self.perform_effects(now, effects.unwrap_or_default());
+    }
+
+    /// A worker has taken as many connections as it is to.
+    fn has_served(&mut self, now: Time, worker: WorkerId) {
+        let is_current = |index: &usize| self.workers[*index].role == Role::Current;
+        if let Some(index) = self.index_of(worker).filter(is_current) {
+            self.replace(self.workers[index].slot, Errand::Limit(Limit::Connections));
+            self.settle(now);
+        }
     }
 
     /// Whether code 0 would be this worker's own wish. Outside a cluster it always is.

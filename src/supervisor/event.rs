@@ -74,6 +74,15 @@ pub enum Event {
     Changed(PathBuf),
     /// Answers [`Action::Measure`](super::action::Action::Measure).
     Measured(Measurements),
+    /// Answers [`Action::Show`](super::action::Action::Show).
+    Shown {
+        /// Who asked.
+        worker: WorkerId,
+        /// One line of JSON.
+        status: String,
+    },
+    /// Somebody has looked at what workers do, and may look again.
+    Looked,
     /// The moment that [`Supervisor::deadline`](super::Supervisor::deadline) named has come.
     DeadlineReached,
 }

@@ -173,6 +173,8 @@ impl Supervisor {
             Event::ClientLeft(client) => self.client_left(client),
             Event::Changed(path) => self.changed(now, path),
             Event::Measured(measurements) => self.measured(now, &measurements),
+            Event::Shown { worker, status } => self.tell_status(now, worker, &status),
+            Event::Looked => self.ask_loops(now),
             Event::DeadlineReached => self.deadline_reached(now),
         }
     }

@@ -7,6 +7,7 @@ use super::shutdown::{Ending, Phase};
 use super::status::{PhaseStatus, ReloadStatus, RoleStatus, Status, WorkerStatus};
 use super::time::Time;
 use super::worker::{Role, State, Worker};
+use crate::cluster::Cluster;
 
 impl Supervisor {
     /// The picture of this moment.
@@ -40,6 +41,11 @@ impl Supervisor {
         }
     }
 
+    /// The primary, where there is one: what passed through it can be seen.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     fn phase_shown(&self) -> PhaseStatus {
         match &self.phase {
             Phase::Waiting | Phase::Preparing => PhaseStatus::Preparing,
@@ -55,6 +61,8 @@ impl Supervisor {
 
     fn shown(&self, now: Time, worker: &Worker) -> WorkerStatus {
         let process = worker.state.process();
+        let passed = self.cluster.as_ref().zip(process);
+        let passed = passed.and_then(|(cluster, process)| cluster.worker(process.worker));
         WorkerStatus {
             slot: worker.slot,
             role: match worker.role {
@@ -80,8 +88,8 @@ impl Supervisor {
             restarts: worker.starts.saturating_sub(1),
             failures: worker.backoff.failures(),
             says: worker.vitals.says.clone(),
-            lag: None,
-            connections: None,
+            lag: passed.and_then(|passed| passed.lag),
+            connections: passed.map(|passed| passed.taken),
         }
     }
 }

@@ -76,7 +76,10 @@ impl Supervisor {
             Notification::Extend(time) => self.extend(now + time, index),
             Notification::MainPid(lineage) => {
                 let is_its_own = lineage.contains(&process.pid);
-                if let Some(pid) = lineage.first().copied().filter(|pid| *pid != process.pid) {
+                // A worker that says it again and again fills no log.
+                if let Some(pid) = lineage.first().copied().filter(|pid| *pid != process.pid)
+                    && !std::mem::replace(&mut vitals.has_named_main, true)
+                {
                     self.report(Notice::MainPid { worker: process.worker, pid, is_its_own });
                 }
             }
@@ -86,7 +89,7 @@ impl Supervisor {
     /// A worker asks for more time: to become ready, or to leave while the others stay.
     fn extend(&mut self, until: Time, index: usize) {
         match &mut self.workers[index].state {
-            State::Starting { awaits: Awaits::Word { until: Some(patience) }, .. }
+            State::Starting { awaits: Awaits::Word { until: Some(patience), .. }, .. }
             | State::Stopping { leave: Leave { kill_at: Some(patience), .. }, .. } => {
                 *patience = until.max(*patience)
             }
@@ -195,8 +198,7 @@ impl Supervisor {
             sign if sign.time() + limit <= now => self.hung(now, index),
             Sign::Seen(time) if time + limit / 2 <= now => {
                 if let Some(cluster) = &mut self.cluster {
-                    let effects = Vec::new();
-                    let _ = (process, cluster);
+                    let effects = cluster.ask(now, process.worker);
                     self.workers[index].vitals.sign = Sign::Asked(time);
                     self.perform_effects(now, effects);
                 }

@@ -46,14 +46,18 @@ impl Supervisor {
             | State::Finished => return,
             State::Starting { .. } | State::Ready { .. } => {}
         }
+        // Nobody will accept what comes to its own sockets after it: it takes what is there, and what is on its way.
+        let is_last_of_slot = self.steering.is_some() && self.workers[index].slot.0 >= self.wanted;
+        let settling = State::Settling { process, leave: wanted, until: now + SETTLE };
         match &mut self.cluster {
             Some(cluster) if cluster.is_open(process.worker) => {
                 // At the end of us all, those who were let in last are still to be served.
                 if why != Why::End {
                     cluster.retire(process.worker);
                 }
-                self.workers[index].state = State::Settling { process, leave: wanted, until: now + SETTLE };
+                self.workers[index].state = settling;
             }
+            None if is_last_of_slot && why != Why::End => self.workers[index].state = settling,
             Some(_) | None => self.send_stop_signal(index, process, wanted),
         }
     }
@@ -129,8 +133,8 @@ impl Supervisor {
         let Some(process) = self.workers[index].state.process() else { return };
         let (worker, pid, slot) = (process.worker, process.pid, self.workers[index].slot);
         match self.workers[index].state {
-            State::Starting { awaits: Awaits::Word { until: Some(until) }, .. } if until <= now => {
-                self.report(Notice::NotReady { worker, slot, pid, after: now - process.born });
+            State::Starting { awaits: Awaits::Word { word, until: Some(until) }, .. } if until <= now => {
+                self.report(Notice::NotReady { worker, slot, pid, after: now - process.born, awaited: word });
                 let leave = Leave { why: Why::NotReady, kill_at: self.kill_at(now) };
                 self.send_stop_signal(index, process, leave);
                 if let Role::Replacement(errand) = self.workers[index].role {
@@ -162,6 +166,7 @@ impl Supervisor {
     }
 
     fn ask_to_leave(&mut self, now: Time, index: usize, process: Process, leave: Leave) {
+        let Some(cluster) = &mut self.cluster else { return self.send_stop_signal(index, process, leave) };
         let shutdown_first = self.config.settings.stop_message == Switch::On;
         let signal_at = match self.config.settings.stop_timeout {
             // From the request: what settling took is part of it.
@@ -169,8 +174,7 @@ impl Supervisor {
             Patience::Forever => None,
         };
         self.workers[index].state = State::Leaving { process, leave, signal_at };
-        let asked =
-            self.cluster.as_mut().map(|cluster| cluster.disconnect(now, process.worker, shutdown_first));
-        self.perform_effects(now, asked.unwrap_or_default());
+        let effects = cluster.disconnect(now, process.worker, shutdown_first);
+        self.perform_effects(now, effects);
     }
 }

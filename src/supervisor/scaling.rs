@@ -127,6 +127,7 @@ impl Supervisor {
             return;
         }
         self.queues_read(&measurements.queues);
+        self.measure_at = self.look_again(now).or(self.measure_at);
         self.follow_cores(now, measurements.cores);
         let Some(limit) = self.config.max_memory else { return };
         for (pid, bytes) in &measurements.memory {

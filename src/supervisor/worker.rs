@@ -9,6 +9,7 @@ use super::action::{Cause, Death};
 use super::backoff::Backoff;
 use super::rollout::{Errand, Limit};
 use super::time::Time;
+use crate::config::Word;
 use crate::exit::ExitStatus;
 use crate::ids::{Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
@@ -94,6 +95,8 @@ pub enum Awaits {
     Moment(Time),
     /// Its own word, by this time if there is one.
     Word {
+        /// Which.
+        word: Word,
         /// When patience is over.
         until: Option<Time>,
     },
@@ -221,6 +224,8 @@ pub struct Vitals {
     pub expires: Option<(Time, Limit)>,
     /// Whether it was above the limit of memory when it was last measured.
     pub was_above: bool,
+    /// Whether people know that it names another process as its main one.
+    pub has_named_main: bool,
 }
 
 /// When a worker last showed that it is not hung.
@@ -278,7 +283,7 @@ impl Worker {
         match self.state {
             State::Resting { until } => Some((until, "a worker is due")),
             State::Starting { awaits: Awaits::Moment(time), .. } => Some((time, "a worker becomes ready")),
-            State::Starting { awaits: Awaits::Word { until }, .. } => {
+            State::Starting { awaits: Awaits::Word { until, .. }, .. } => {
                 until.map(|time| (time, "a worker is not ready in time"))
             }
             State::Ready { .. } => {

@@ -34,6 +34,8 @@ pub struct Channel {
     /// Bytes and number of what is mail.
     mail: (usize, usize),
     dropped: u64,
+    /// A question was written, and nothing is written behind it.
+    is_paused: bool,
     /// Who wrote first, until somebody asks.
     first_writer: FirstWriter,
 }
@@ -49,7 +51,18 @@ struct Outgoing {
     bytes: Vec<u8>,
     written: usize,
     descriptor: Option<Rc<OwnedFd>>,
-    is_mail: bool,
+    kind: Kind,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It waits for room.
+    Message,
+    /// The same, but when too much of it waits, the oldest is dropped.
+    Mail,
+    /// Nothing is written behind it until it is answered.
+    Question,
 }
 
 /// Where what comes is read to: one for all channels, made once.
@@ -91,6 +104,7 @@ impl Channel {
                 queued: 0,
                 mail: (0, 0),
                 dropped: 0,
+                is_paused: false,
                 first_writer: FirstWriter::Unknown,
             },
             theirs,
@@ -100,17 +114,34 @@ impl Channel {
     /// Writes a line, now or as soon as there is room. An error means that the worker takes nothing any more; what it wrote
     /// can still be read.
     pub fn send(&mut self, line: String, descriptor: Option<Rc<OwnedFd>>) -> io::Result<()> {
+        self.send_as(Kind::Message, line, descriptor)
+    }
+
+    /// The same, and then nothing is written until [`Channel::resume`]. A question says that a descriptor comes along, and none
+    /// does: the kernel joins it to what is behind it, whose descriptor it would get.
+    pub fn ask(&mut self, line: String) -> io::Result<()> {
+        self.send_as(Kind::Question, line, None)
+    }
+
+    /// The question is answered.
+    pub fn resume(&mut self) -> io::Result<()> {
+        self.is_paused = false;
+        self.flush()
+    }
+
+    fn send_as(&mut self, kind: Kind, line: String, descriptor: Option<Rc<OwnedFd>>) -> io::Result<()> {
         if self.queued - self.mail.0 + line.len() > MOST_QUEUED {
             return Err(io::Error::other("the worker does not read"));
         }
-        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor, is_mail: false })
+        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor, kind })
     }
 
     /// The same for mail: when too much of it waits, the oldest is dropped.
     pub fn deliver(&mut self, line: String) -> io::Result<()> {
         while self.mail.0 + line.len() > MOST_QUEUED || self.mail.1 >= MOST_MAIL {
             // What has begun must be finished.
-            let Some(oldest) = self.queue.iter().position(|queued| queued.is_mail && queued.written == 0)
+            let Some(oldest) =
+                self.queue.iter().position(|queued| queued.kind == Kind::Mail && queued.written == 0)
             else {
                 break;
             };
@@ -120,7 +151,7 @@ impl Channel {
             self.dropped += 1;
         }
         self.mail = (self.mail.0 + line.len(), self.mail.1 + 1);
-        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor: None, is_mail: true })
+        self.push(Outgoing { bytes: line.into_bytes(), written: 0, descriptor: None, kind: Kind::Mail })
     }
 
     /// Mail that was dropped since the channel is open.
@@ -136,7 +167,9 @@ impl Channel {
 
     /// Writes what waits.
     pub fn flush(&mut self) -> io::Result<()> {
-        while let Some(next) = self.queue.front_mut() {
+        while !self.is_paused
+            && let Some(next) = self.queue.front_mut()
+        {
             let bytes = [IoSlice::new(&next.bytes[next.written..])];
             let raw = next.descriptor.as_ref().map(|fd| [fd.as_raw_fd()]);
             let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
@@ -147,11 +180,12 @@ impl Channel {
                     // It went with the first byte.
                     next.descriptor = None;
                     self.queued -= written;
-                    if next.is_mail {
+                    if next.kind == Kind::Mail {
                         self.mail.0 -= written;
                     }
                     if next.written == next.bytes.len() {
-                        self.mail.1 -= usize::from(next.is_mail);
+                        self.mail.1 -= usize::from(next.kind == Kind::Mail);
+                        self.is_paused = next.kind == Kind::Question;
                         self.queue.pop_front();
                     }
                 }
@@ -175,7 +209,7 @@ impl Channel {
 
     /// Whether something waits for room.
     pub fn is_stuck(&self) -> bool {
-        !self.queue.is_empty()
+        !self.is_paused && !self.queue.is_empty()
     }
 
     /// Reads once. A reset is an end.
@@ -219,5 +253,34 @@ fn own(descriptors: Vec<RawFd>) -> Vec<OwnedFd> {
 impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_behind_a_question_until_it_is_answered() {
+        let (mut ours, theirs) = Channel::pair().unwrap();
+        let mut theirs = UnixStream::from(theirs);
+        let mut said = move || {
+            let mut bytes = [0; 64];
+            let read = theirs.read(&mut bytes).unwrap();
+            String::from_utf8(bytes[..read].to_vec()).unwrap()
+        };
+        ours.send("1\n".to_owned(), None).unwrap();
+        ours.ask("2?\n".to_owned()).unwrap();
+        ours.send("3\n".to_owned(), None).unwrap();
+        ours.deliver("4\n".to_owned()).unwrap();
+        assert!(!ours.is_stuck(), "it is not room that is waited for");
+        assert_eq!(said(), "1\n2?\n");
+        ours.resume().unwrap();
+        assert_eq!(said(), "3\n4\n");
+        ours.send("5\n".to_owned(), None).unwrap();
+        assert_eq!(said(), "5\n");
     }
 }

@@ -4,13 +4,14 @@ use mio::Events;
 use tracing::trace;
 
 use super::process::{self, Wait};
+use super::server::Server;
 use super::source::Source;
-use super::window::Look;
+use super::window::{Look, Scene};
 use super::{System, find_groups, primary};
 use crate::ids::Pid;
 use crate::observe::routes;
 use crate::signal::Signal;
-use crate::supervisor::event::Event;
+use crate::supervisor::event::{Event, Notification};
 
 /// Most children that are reaped before signals are heard again.
 const REAP_BATCH: usize = 512;
@@ -60,8 +61,16 @@ impl System {
 
     /// What a worker said before it died counts, and comes before its death.
     fn hear_last_words(&mut self, pid: Pid) {
-        self.hear_notifications();
         let mut heard = Vec::new();
+        self.notify.read(&mut heard);
+        for event in &mut heard {
+            // Whoever is dead is not hung any more, and no signal may go to its pid.
+            if let Event::Notified { lineage, words } = event
+                && lineage.first() == Some(&pid)
+            {
+                words.retain(|word| *word != Notification::Hung);
+            }
+        }
         self.newlines.died(pid, &mut heard);
         if let Some(primary) = &mut self.primary {
             let mut inputs = Vec::new();
@@ -119,17 +128,29 @@ impl System {
         if self.server.is_idle() {
             return self.hear(heard);
         }
-        let now = self.clock.now();
-        let mut look = Look {
-            window: &mut self.window,
+        let (mut look, server) = self.look();
+        let now = look.now();
+        server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
+        if look.has_read() {
+            heard.push(Event::Looked);
+        }
+        self.hear(heard);
+    }
+
+    /// The object of `/status`.
+    pub(super) fn shown(&mut self) -> String {
+        routes::status(&mut self.look().0)
+    }
+
+    /// Everything that can be seen now, and who serves those who want to see it.
+    fn look(&mut self) -> (Look<'_>, &mut Server) {
+        let scene = Scene {
             supervisor: &self.supervisor,
             groups: self.groups.get_or_init(find_groups),
             sockets: &self.performer.sockets,
             primary: self.primary.as_ref(),
-            now,
         };
-        self.server.turn(now, &mut |request, door| routes::reply(request, door, &mut look), &mut heard);
-        self.hear(heard);
+        (self.window.look(scene, self.clock.now()), &mut self.server)
     }
 
     fn hear(&mut self, heard: Vec<Event>) {

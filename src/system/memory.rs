@@ -8,8 +8,8 @@ unsafe extern "C" {
     static etext: u8;
 }
 
-/// Lets go of our own code, once everything has begun: most of what is in memory by then is what beginning took. What is
-/// needed again comes back from the page cache by itself (`madvise(2)`, `MADV_DONTNEED` of a file's private pages).
+/// Lets go of our own code, once everything has begun or something rare was done: most of what is in memory by then is what that
+/// took. What is needed again comes back from the page cache by itself (`madvise(2)`, `MADV_DONTNEED` of a file's private pages).
 pub fn let_go_of_code() {
     let page =
         nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as usize;

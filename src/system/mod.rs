@@ -2,6 +2,7 @@
 //!
 //! [`System::prepare`] may fail, and says why. [`System::run`] may not: it returns an [`Exit`], not a `Result`.
 
+mod accept;
 mod announce;
 mod bind;
 pub mod cgroup;
@@ -89,19 +90,18 @@ pub struct System {
     out_of_memory: OutOfMemory,
     and_suspended: bool,
     reap: bool,
-    /// Whether there was nothing to do for the first time.
-    has_begun: bool,
+    /// Whether our code was let go since something rare was done.
+    is_lean: bool,
     exit: Option<Exit>,
 }
 
-/// With nothing due for longer than this, everything has begun.
-const BEGINNING: Duration = Duration::from_secs(2);
+/// With nothing due for longer than this, everything has begun, and what is rare is over.
+const BUSY: Duration = Duration::from_secs(2);
 
 impl System {
     /// Gets everything ready: users looked up, sockets bound, orphans ours.
     pub fn prepare(config: &Config, signals: Signals, passed: Vec<Listener>) -> Result<Self, StartError> {
         let traits = worker_traits(config)?;
-        let sockets = prepare::bind(config, passed)?;
         let failed = |what: &str, error: io::Error| StartError::system(format!("{what}: {error}"));
         let poll = Poll::new().map_err(|error| failed("epoll", error))?;
         let watch = |fd: i32, source: Source| {
@@ -112,6 +112,7 @@ impl System {
         let notify = Notify::bind()
             .and_then(|notify| watch(notify.as_raw_fd(), Source::Notifications).map(|()| notify))
             .map_err(|error| failed("there is no notification socket", error))?;
+        let sockets = prepare::bind(config, passed)?;
         let (primary, sockets) = prepare::primary(config, &traits, sockets, &poll)?;
         let (doors, control) = control::open(&config.settings)?;
         let server = Server::new(&poll, doors).map_err(|error| failed("clients cannot be watched", error))?;
@@ -140,7 +141,7 @@ impl System {
             out_of_memory: OutOfMemory::default(),
             and_suspended: config.terminal,
             reap: true,
-            has_begun: false,
+            is_lean: false,
             exit: None,
             supervisor: Supervisor::new(config.clone(), seed()),
             clock: Clock::start(),
@@ -223,8 +224,8 @@ impl System {
             Some(time) => Some(time - self.clock.now()),
             None => None,
         };
-        if !self.has_begun && timeout.is_none_or(|time| time > BEGINNING) {
-            self.has_begun = true;
+        if !self.is_lean && timeout.is_none_or(|time| time > BUSY) {
+            self.is_lean = true;
             memory::let_go_of_code();
         }
         if let Err(error) = self.poll.poll(events, timeout) {
@@ -251,7 +252,9 @@ impl System {
         }
     }
 
-    fn measure(&self, pids: &[Pid]) -> Measurements {
+    fn measure(&mut self, pids: &[Pid]) -> Measurements {
+        // Much of our code takes part in it, and in little else.
+        self.is_lean = false;
         Measurements {
             cores: self.groups().cores(cgroup::allowed_cores().len()).count,
             memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
@@ -284,6 +287,7 @@ impl System {
             }
             Action::Signal { pid, signal, target } => perform::signal(pid, signal, target),
             Action::SignalDescendants(signal) => perform::signal_descendants(signal),
+            Action::Show(worker) => answers.push_back(Event::Shown { worker, status: self.shown() }),
             Action::Measure(pids) => answers.push_back(Event::Measured(self.measure(&pids))),
             Action::Steer(slots) => self.performer.sockets.steer(&slots),
             Action::KeepSlots(count) => self.performer.sockets.keep(count),

@@ -13,7 +13,7 @@ use super::{descendants, descriptors, newline, process, terminal};
 use crate::config::kinds::{Ready, Target};
 use crate::config::value::Switch;
 use crate::config::{Config, Mode};
-use crate::ids::{Generation, Slot, WorkerId};
+use crate::ids::{Generation, Pid, Slot, WorkerId};
 use crate::signal::Signal;
 use crate::supervisor::action::Spawn;
 use crate::supervisor::event::{Event, SpawnFailure, SpawnFailureKind};
@@ -104,37 +104,30 @@ impl Performer {
     /// Starts a process, and says how that went.
     pub fn spawn(&mut self, spawn: Spawn) -> (Event, Ends) {
         let child = spawn.child();
-        let (ours, theirs) = match self.ends(spawn) {
-            Ok(ends) => ends,
-            Err(error) => {
-                return (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default());
-            }
-        };
-        let blueprint = match spawn {
-            Spawn::Prestart => self.prestart(),
-            Spawn::Worker { worker, slot, generation } => {
-                if let Err(reason) = self.sockets.make(slot) {
-                    let failure = SpawnFailure { kind: SpawnFailureKind::System, reason };
-                    return (Event::SpawnFailed { child, failure }, Ends::default());
-                }
-                self.worker(worker, slot, generation, &theirs)
-            }
-        };
-        match self.spawner.spawn(blueprint) {
-            Ok(pid) => (Event::Spawned { child, pid }, ours),
-            Err(error) => {
-                (Event::SpawnFailed { child, failure: self.failure(spawn, &error) }, Ends::default())
-            }
+        match self.try_spawn(spawn) {
+            Ok((pid, ends)) => (Event::Spawned { child, pid }, ends),
+            Err(failure) => (Event::SpawnFailed { child, failure }, Ends::default()),
         }
     }
 
+    fn try_spawn(&mut self, spawn: Spawn) -> Result<(Pid, Ends), SpawnFailure> {
+        let (blueprint, ours, _theirs) = match spawn {
+            Spawn::Prestart => (self.prestart(), Ends::default(), Theirs::default()),
+            Spawn::Worker { worker, slot, generation } => {
+                let no_sockets = |reason| SpawnFailure { kind: SpawnFailureKind::System, reason };
+                self.sockets.make(slot).map_err(no_sockets)?;
+                let (ours, theirs) = self.ends(slot).map_err(|error| self.failure(spawn, &error))?;
+                (self.worker(worker, slot, generation, &theirs), ours, theirs)
+            }
+        };
+        let pid = self.spawner.spawn(blueprint).map_err(|error| self.failure(spawn, &error))?;
+        Ok((pid, ours))
+    }
+
     /// Both ends of what connects a worker to us. Theirs lie above the places at which a child puts its sockets.
-    fn ends(&self, spawn: Spawn) -> io::Result<(Ends, Theirs)> {
+    fn ends(&self, slot: Slot) -> io::Result<(Ends, Theirs)> {
         let (mut ours, mut theirs) = (Ends::default(), Theirs::default());
-        if spawn == Spawn::Prestart {
-            return Ok((ours, theirs));
-        }
-        let above = descriptors::FIRST + self.sockets.in_a_set() as RawFd;
+        let above = descriptors::FIRST + self.sockets.of(slot).len() as RawFd;
         if self.with_channel {
             let (our_end, mut their_end) = Channel::pair()?;
             descriptors::lift(&mut their_end, above + 1)?;
@@ -243,7 +236,7 @@ impl Performer {
 }
 
 /// Signals one process or group. It is not reaped yet, so it exists; as a zombie it does not mind.
-pub fn signal(pid: crate::ids::Pid, signal: Signal, target: Target) {
+pub fn signal(pid: Pid, signal: Signal, target: Target) {
     if let Err(error) = process::signal(pid, signal, target) {
         // A group is empty when its leader has not come to lead it, or all that is left of it is a zombie.
         let alone = (target == Target::Group).then(|| process::signal(pid, signal, Target::Process));
@@ -281,7 +274,7 @@ pub fn suspend() {
 }
 
 /// Makes a worker's group the foreground.
-pub fn give_terminal(pid: crate::ids::Pid) {
+pub fn give_terminal(pid: Pid) {
     terminal::give_to(pid);
 }
 

@@ -3,17 +3,15 @@
 #![allow(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{SockFlag, SockaddrStorage, accept4, getpeername, getsockname};
 use tracing::{debug, warn};
 
+use super::accept::{self, Accepted};
 use super::bind::Binder;
 use super::channel::{Buffers, Channel, Incoming};
 use super::door;
@@ -192,7 +190,19 @@ impl Primary {
     /// Does what is to be done, and says what came of it.
     pub fn perform(&mut self, effect: Effect, inputs: &mut Vec<Input>) {
         match effect {
-            Effect::Send { worker, line, handle } => self.send(worker, line, handle),
+            Effect::Send { worker, line, handle } => {
+                let descriptor = self.descriptor(handle);
+                let sent = self.write(worker, |channel| channel.send(line, descriptor));
+                self.end_if_deaf(worker, sent);
+            }
+            Effect::Ask { worker, line } => {
+                let sent = self.write(worker, |channel| channel.ask(line));
+                self.end_if_deaf(worker, sent);
+            }
+            Effect::Resume(worker) => {
+                let sent = self.write(worker, Channel::resume);
+                self.end_if_deaf(worker, sent);
+            }
             Effect::Deliver { worker, line } => self.deliver(worker, line),
             Effect::Bind { listener, place, backlog, sharing } => {
                 let result = self.bind(listener, &place, backlog, sharing);
@@ -209,7 +219,11 @@ impl Primary {
                 self.end(worker, inputs);
             }
             // The supervisor's own.
-            Effect::Listening(_) | Effect::SaidReady(_) => {}
+            Effect::Listening(_)
+            | Effect::SaidReady(_)
+            | Effect::Alive { .. }
+            | Effect::AsksStatus(_)
+            | Effect::Served(_) => {}
         }
     }
 
@@ -232,16 +246,28 @@ impl Primary {
         }
     }
 
-    fn deliver(&mut self, worker: WorkerId, line: String) {
-        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
-        let (before, was_stuck) = (channel.dropped(), channel.is_stuck());
-        if let Err(error) = channel.deliver(line) {
-            debug!(worker = worker.0, error = %error, "worker cannot be written to");
-        }
+    /// Lets a channel be written to, and asks for room if there was none.
+    fn write(
+        &mut self,
+        worker: WorkerId,
+        act: impl FnOnce(&mut Channel) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some((channel, _)) = self.channels.get_mut(&worker) else { return Ok(()) };
+        let was_stuck = channel.is_stuck();
+        let result = act(channel);
         if !was_stuck && channel.is_stuck() {
             watch(&self.registry, worker, channel, true);
         }
-        match (before, channel.dropped()) {
+        result.inspect_err(|error| debug!(worker = worker.0, error = %error, "worker cannot be written to"))
+    }
+
+    fn deliver(&mut self, worker: WorkerId, line: String) {
+        let dropped =
+            |primary: &Self| primary.channels.get(&worker).map_or(0, |(channel, _)| channel.dropped());
+        let before = dropped(self);
+        // Its end is read as such.
+        let _ = self.write(worker, |channel| channel.deliver(line));
+        match (before, dropped(self)) {
             (0, 1..) => {
                 warn!(worker = worker.0, "worker does not read its mail; the oldest is dropped from now on")
             }
@@ -250,17 +276,9 @@ impl Primary {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, line: String, handle: Handle) {
-        let descriptor = self.descriptor(handle);
-        let Some((channel, _)) = self.channels.get_mut(&worker) else { return };
-        let was_stuck = channel.is_stuck();
-        let sent = channel.send(line, descriptor);
-        if !was_stuck && channel.is_stuck() {
-            watch(&self.registry, worker, channel, true);
-        }
-        if let Err(error) = sent {
-            // Its end is read as such, and what it had in hand is then offered to others.
-            debug!(worker = worker.0, error = %error, "worker cannot be written to");
+    /// Its end is read as such, and what it had in hand is then offered to others.
+    fn end_if_deaf(&mut self, worker: WorkerId, written: io::Result<()>) {
+        if let (Err(_), Some((channel, _))) = (written, self.channels.get(&worker)) {
             // SAFETY: shutdown(2) takes two integers, and the descriptor is open.
             unsafe { libc::shutdown(channel.as_raw_fd(), libc::SHUT_WR) };
         }
@@ -274,7 +292,7 @@ impl Primary {
         sharing: Sharing,
     ) -> Result<Option<SockName>, NodeErrno> {
         let fd = self.binder.bind(place, backlog, sharing)?;
-        let name = name(fd.as_raw_fd());
+        let name = accept::name(&fd);
         if matches!(sharing, Sharing::HandOver(_)) {
             let token = Source::Listener(id).token();
             let watched = self.registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE);
@@ -309,34 +327,14 @@ impl Primary {
         self.binder.forget(&fd);
     }
 
-    /// Accepts; an error that is the connection's own is no end, one that is ours is one for now.
     fn accept(&mut self, id: ListenerId, most: usize, inputs: &mut Vec<Input>) {
-        let (mut rest, mut newcomers) = (Rest::More, Vec::new());
-        let Some(Watched { fd, with_peer }) = self.listeners.get(&id) else {
-            return inputs.push(Input::Accepted { listener: id, newcomers, rest: Rest::Nothing });
+        let accepted = match self.listeners.get(&id) {
+            Some(Watched { fd, with_peer }) => accept::all(&fd.clone(), most, *with_peer),
+            None => Accepted { connections: Vec::new(), rest: Rest::Nothing },
         };
-        let (listener, with_peer) = (fd.clone(), *with_peer);
-        while newcomers.len() < most && rest == Rest::More {
-            // To accept in vain is as much work for the kernel as to accept.
-            if !newcomers.is_empty() && !has_more(&listener) {
-                rest = Rest::Nothing;
-                break;
-            }
-            match accept_one(listener.as_raw_fd()) {
-                Ok(fd) => {
-                    let peer = if with_peer { peer(fd.as_raw_fd()) } else { None };
-                    newcomers.push(Newcomer { connection: self.keep(fd), peer });
-                }
-                // The second is said when it was shut.
-                Err(Errno::EAGAIN | Errno::EINVAL) => rest = Rest::Nothing,
-                Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => {}
-                Err(error) => {
-                    warn!(error = %error, "connection cannot be accepted, trying again soon");
-                    rest = Rest::Unknown;
-                }
-            }
-        }
-        inputs.push(Input::Accepted { listener: id, newcomers, rest });
+        let newcomer = |(fd, peer)| Newcomer { connection: self.keep(fd), peer };
+        let newcomers = accepted.connections.into_iter().map(newcomer).collect();
+        inputs.push(Input::Accepted { listener: id, newcomers, rest: accepted.rest });
     }
 }
 
@@ -346,38 +344,5 @@ fn watch(registry: &Registry, worker: WorkerId, channel: &Channel, for_room: boo
     let token = Source::Channel(worker).token();
     if let Err(error) = registry.reregister(&mut SourceFd(&channel.as_raw_fd()), token, interest) {
         warn!(worker = worker.0, error = %error, "channel cannot be watched");
-    }
-}
-
-/// Whether somebody waits.
-fn has_more(listener: &OwnedFd) -> bool {
-    // Who cannot be asked is tried.
-    poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) != Ok(0)
-}
-
-fn accept_one(listener: RawFd) -> Result<OwnedFd, Errno> {
-    // The worker expects it not to block, and does not see to that itself.
-    let fd = accept4(listener, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
-    // SAFETY: the kernel has just made it for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Whence a connection comes; nothing for a UNIX socket, or one that is gone by now.
-fn peer(fd: RawFd) -> Option<IpAddr> {
-    internet_address(&getpeername(fd).ok()?).map(|address| address.ip())
-}
-
-/// The name of an internet socket.
-fn name(fd: RawFd) -> Option<SockName> {
-    let address = internet_address(&getsockname(fd).ok()?)?;
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    Some(SockName { address: address.ip().to_string(), family, port: address.port() })
-}
-
-fn internet_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
-        (Some(four), _) => Some(SocketAddr::from((four.ip(), four.port()))),
-        (None, Some(six)) => Some(SocketAddr::from((six.ip(), six.port()))),
-        (None, None) => None,
     }
 }

@@ -55,11 +55,6 @@ impl Slots {
         }
     }
 
-    /// How many each slot has.
-    pub fn in_a_set(&self) -> usize {
-        self.of(Slot(0)).len()
-    }
-
     /// Sees to it that a slot has its sockets, or says why it cannot.
     pub fn make(&mut self, slot: Slot) -> Result<(), String> {
         match self {
@@ -113,7 +108,7 @@ pub struct Each {
     sets: Vec<Vec<Listener>>,
     addresses: Vec<Address>,
     manner: Manner,
-    /// The slots that new connections may come to.
+    /// The slots that new connections may come to, those included that are not made yet.
     included: BTreeSet<usize>,
     /// Nobody else was in our groups, so that we know everybody's index.
     is_alone: bool,
@@ -182,22 +177,17 @@ impl Each {
     }
 
     fn steer(&mut self, slots: &[Slot]) {
-        let slots = slots.iter().map(|slot| usize::from(slot.0));
-        let included: BTreeSet<usize> = slots.filter(|slot| *slot < self.sets.len()).collect();
-        if !included.is_empty() {
-            self.included = included;
-            self.apply(self.sets.len());
+        if slots.is_empty() {
+            return;
         }
+        self.included = slots.iter().map(|slot| usize::from(slot.0)).collect();
+        self.apply(self.sets.len());
     }
 
     /// The last to come to a group leaves without another taking its index.
     fn keep(&mut self, count: u16) {
         let count = usize::from(count).max(1);
         if count < self.sets.len() {
-            self.included.retain(|slot| *slot < count);
-            if self.included.is_empty() {
-                self.included.extend(0..count);
-            }
             self.apply(count);
             self.sets.truncate(count);
         }
@@ -205,11 +195,12 @@ impl Each {
 
     /// Tells the kernel who is included of so many, those counted that are still to come.
     fn apply(&mut self, members: usize) {
-        if !self.is_alone {
+        let included: BTreeSet<usize> = self.included.range(..members).copied().collect();
+        if !self.is_alone || included.is_empty() {
             return;
         }
         for listener in self.sets[0].iter().filter(|listener| listener.multiplies) {
-            match steer::steer(&listener.fd, members, &self.included) {
+            match steer::steer(&listener.fd, members, &included) {
                 Ok(()) => {}
                 Err(error) if self.is_told => debug!(error = %error, "connections cannot be steered"),
                 Err(error) => {

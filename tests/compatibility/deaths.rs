@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::client::{Connection, Failure, get};
-use crate::common::wait_until;
-use crate::pool::{Launch, Primary, is_gone, own_address, send};
+use crate::common::{field, wait_until};
+use crate::pool::{Launch, Primary, cause, is_gone, own_address, send};
 
 /// Long enough for anything that is under way on a busy machine.
 const MOMENT: Duration = Duration::from_millis(1500);
@@ -48,6 +48,22 @@ pub fn what_was_not_taken_is_answered(node: u8, primary: Primary) {
 #[test]
 fn nodes_own_primary_forgets_what_a_dead_worker_did_not_take() {
     what_was_not_taken_is_answered(crate::NODE, Primary::Nodes);
+}
+
+/// A loop that turns is alive, whatever the program does or does not; one that stands still is found out, and nobody else is.
+pub fn finds_out_who_hangs(node: u8) {
+    let address = own_address();
+    let launch = Launch::new("http.js", 2).node(node).at(address).set("watchdog", "2s");
+    let pool = launch.serve(Primary::Ours);
+    let mut busy = Connection::open(address).unwrap();
+    busy.ask("/busy/600000").unwrap();
+    let hangs = pool.seen_all("request", 1)[0]["pid"].clone();
+    let death = pool.wait_for_death();
+    assert_eq!((cause(&death), field(&death, "pid")), (Some("watchdog"), Some(hangs.to_string().as_str())));
+    assert_eq!(busy.answer(), Err(Failure::Cut));
+    pool.seen_all("listening", 3);
+    get(address).unwrap();
+    assert_eq!(pool.lines_with("worker died"), 1, "who idles has answered all the while");
 }
 
 #[test]
@@ -121,4 +137,20 @@ fn nobody_outlives_us() {
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{primary:?}");
     }
+}
+
+#[test]
+fn who_was_handed_enough_is_replaced_and_no_request_fails() {
+    let address = own_address();
+    let launch = Launch::new("http.js", 2).at(address).set("max-connections", "100");
+    let pool = launch.serve(Primary::Ours);
+    let asked = |_| (0..450).map(|_| get(address)).filter(Result::is_err).collect::<Vec<_>>();
+    let failures: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..2).map(|client| scope.spawn(move || asked(client))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    assert_eq!(failures, []);
+    let replaced = || pool.lines_with("limit=\"MAX_CONNECTIONS\"");
+    wait_until("both were replaced", || (replaced() >= 2).then_some(()));
+    assert!(replaced() <= 10, "900 connections are enough for ten workers at the most, of 90 each");
 }

@@ -29,6 +29,11 @@ macro_rules! with_each {
             }
 
             #[test]
+            fn an_event_loop_that_stands_still_is_found_out() {
+                deaths::finds_out_who_hangs($version);
+            }
+
+            #[test]
             fn requests_in_hand_are_finished() {
                 stopping::finishes_what_it_has($version);
             }

@@ -14,6 +14,7 @@ mod client;
 mod common;
 mod deaths;
 mod every_node;
+mod figures;
 mod full;
 mod listening;
 mod messages;

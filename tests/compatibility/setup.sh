@@ -3,43 +3,18 @@
 # directory that is given. Can be called as often as you like.
 set -eu
 DIRECTORY=${1:?usage: setup.sh DIRECTORY}
+COMMON=$(dirname "$(readlink -f "$0")")/../common
 mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
 
-missing=()
-command -v npm >/dev/null || missing+=(nodejs npm)
-command -v openssl >/dev/null || missing+=(openssl)
-command -v prlimit >/dev/null || missing+=(util-linux)
-if [ ${#missing[@]} -gt 0 ]; then
-  echo "installing ${missing[*]}" >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    "${missing[@]}" >/dev/null
-fi
-
-# npm_install FOLDER PACKAGE…
-npm_install() {
-  local folder=$DIRECTORY/$1
-  shift
-  rm -rf "$folder"
-  mkdir -p "$folder"
-  echo "installing $*" >&2
-  (cd "$folder" && npm install --prefix . --no-audit --no-fund --loglevel=error "$@" >&2)
-}
-
+"$COMMON/install.sh" openssl:openssl prlimit:util-linux
 for version in 18 20 22 24 26; do
-  node=$DIRECTORY/node-$version/node_modules/node/bin/node
-  [[ $("$node" --version 2>/dev/null) == v$version.* ]] || npm_install "node-$version" "node@$version"
-  [[ $("$node" --version) == v$version.* ]]
+  "$COMMON/npm.sh" "$DIRECTORY/node-$version" "node@$version"
+  [[ $("$DIRECTORY/node-$version/node_modules/node/bin/node" --version) == v$version.* ]]
 done
-
 # All of them run with Node 20.
-packages=(express@5 fastify@5 koa@3 ws@8 socket.io@4 socket.io-client@4 undici@6)
-if [ "$(cat "$DIRECTORY/packages/all" 2>/dev/null)" != "${packages[*]}" ]; then
-  npm_install packages "${packages[@]}"
-  echo "${packages[*]}" >"$DIRECTORY/packages/all"
-fi
+"$COMMON/npm.sh" "$DIRECTORY/packages" express@5 fastify@5 koa@3 ws@8 socket.io@4 socket.io-client@4 undici@6
 
 if [ ! -s "$DIRECTORY/certificate.pem" ]; then
   openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=localhost \

@@ -35,6 +35,25 @@ echo '== a limit of our own group, which is the root that we see'
 echo '== no limit'
 (enter free; contained "$UML_ALLCORES" --check -l 127.0.0.1:9000 -- true)
 
+echo '== what is read'
+(
+  enter box
+  echo 1 >"$root/box/memory.oom.group"
+  # The worker is throttled, and we are in the group that it is throttled in.
+  contained "$UML_ALLCORES" --http 127.0.0.1:9180 -- \
+    bash -c 'end=$((SECONDS + 3)); while [ $SECONDS -lt $end ]; do :; done; exec sleep 1000' >log 2>&1 &
+  wait_for log 'memory.oom.group is set'
+  sleep 4
+  # In the network that is everybody's here.
+  exec 3<>/dev/tcp/127.0.0.1/9180
+  printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+  grep -E '^allcores_(cores|memory_limit_bytes|oom_kills_total|cpu_throttled_seconds_total|worker_)' <&3
+  kill -TERM "$(pgrep -P $!)"
+  wait $! || true
+  cat log
+)
+echo 0 >"$root/box/memory.oom.group"
+
 echo '== out of memory'
 (
   enter box

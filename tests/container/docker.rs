@@ -24,7 +24,7 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| {
         let host = must(&mut Command::new(format!("{HERE}/engine.sh")));
         must(Command::new(format!("{HERE}/images.sh")).env("DOCKER_HOST", &host));
-        let image = build_image(&host);
+        let image = build_image(&host, None);
         let app_image = build_app_image(&host, &image);
         Engine { host, image, app_image }
     })
@@ -35,9 +35,14 @@ pub fn image() -> &'static str {
     &engine().image
 }
 
+/// Where our engine listens.
+pub fn host() -> &'static str {
+    &engine().host
+}
+
 /// `docker`, talking to our engine. Debian's own, where there are several: it can build with BuildKit.
 pub fn docker() -> Command {
-    client(&engine().host)
+    client(host())
 }
 
 fn client(host: &str) -> Command {
@@ -47,15 +52,25 @@ fn client(host: &str) -> Command {
     docker
 }
 
+/// The same for another platform.
+pub fn image_for(platform: &str) -> String {
+    build_image(&engine().host, Some(platform))
+}
+
+/// The image of the program that misbehaves when asked to, with allcores in it.
+pub fn app_image() -> &'static str {
+    &engine().app_image
+}
+
 /// The name has this checkout in it, so that two do not take each other's images.
-fn build_image(host: &str) -> String {
+fn build_image(host: &str, platform: Option<&str>) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
+    (env!("CARGO_MANIFEST_DIR"), platform).hash(&mut hasher);
     let name = format!("allcores:test-{:x}", hasher.finish());
     let mut build = client(host);
-    build.args(["build", "--tag", &name, "--build-arg", &format!("TARGET={}", target())]);
-    build.args(["--build-arg", &format!("GIT={GIT}")]);
+    build.args(["build", "--tag", &name, "--build-arg", &format!("GIT={GIT}")]);
+    build.args(platform.map(|platform| format!("--platform={platform}")));
     build.args(["--build-arg", concat!("VERSION=", env!("CARGO_PKG_VERSION")), env!("CARGO_MANIFEST_DIR")]);
     must(&mut build);
     name
@@ -97,7 +112,7 @@ pub fn run_to_end(options: &str, settings: &str, command: &[&str]) -> Ended {
 pub fn arguments(options: &str, settings: &str, command: &[&str]) -> Vec<String> {
     let options = options.split_whitespace();
     let settings = settings.split_whitespace();
-    let words = options.chain([engine().app_image.as_str()]).chain(settings);
+    let words = options.chain([app_image()]).chain(settings);
     words.chain(["--"]).chain(command.iter().copied()).map(str::to_owned).collect()
 }
 

@@ -34,12 +34,8 @@ exec 9>"$DIRECTORY/lock"
 flock 9
 if look; then exit 0; fi
 
-if ! command -v dockerd >/dev/null; then
-  echo 'installing docker.io' >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    docker.io iptables ca-certificates >/dev/null
-fi
+"$(dirname "$(readlink -f "$0")")/../common/install.sh" dockerd:docker.io iptables:iptables \
+  /etc/ssl/certs/ca-certificates.crt:ca-certificates
 mkdir -p "$DIRECTORY/data" "$DIRECTORY/exec"
 rm -f "$DIRECTORY/pid"
 setsid -f dockerd --data-root "$DIRECTORY/data" --exec-root "$DIRECTORY/exec" --pidfile "$DIRECTORY/pid" --host "$OURS" \

@@ -6,6 +6,12 @@ use crate::common::{field, must};
 use crate::docker::{Container, GIT, docker, image, run_to_end};
 
 #[test]
+fn hadolint_has_nothing_to_say() {
+    let lint = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/container/hadolint.sh");
+    assert_eq!(must(&mut Command::new(lint)), "");
+}
+
+#[test]
 fn the_image_holds_one_file() {
     let directory = tempfile::tempdir().unwrap();
     let archive = directory.path().join("image.tar");

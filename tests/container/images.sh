@@ -3,17 +3,21 @@
 # begin with, from Debian's packages and this machine's Rust. An image that is there already is left alone. Needs
 # DOCKER_HOST. Can be called as often as you like.
 set -eu
-have() { docker image inspect "$1" >/dev/null 2>&1; }
-if have busybox:stable && have rust:1-alpine; then exit 0; fi
-
+TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 exec 9>"${TMPDIR:-/tmp}/allcores-images.lock"
 flock 9
-if have busybox:stable && have rust:1-alpine; then exit 0; fi
 
-echo 'installing what makes the stand-ins' >&2
-apt-get update -qq >&2
-DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-  mmdebstrap busybox-static ca-certificates >/dev/null
+have() { docker image inspect "$1" >/dev/null 2>&1; }
+# What a stand-in of today has in it. An image that was pulled is no stand-in.
+toolchain="$(rustc --version) for ${TARGETS[*]}"
+have_rust() {
+  [ "$(docker image inspect --format '{{if .RepoDigests}}pulled{{else}}{{.Config.Labels.toolchain}}{{end}}' \
+    rust:1-alpine 2>/dev/null)" = "$1" ]
+}
+if have busybox:stable && { have_rust pulled || have_rust "$toolchain"; }; then exit 0; fi
+
+"$(dirname "$(readlink -f "$0")")/../common/install.sh" mmdebstrap:mmdebstrap /usr/share/doc/busybox-static:busybox-static \
+  /etc/ssl/certs/ca-certificates.crt:ca-certificates
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 
@@ -28,16 +32,16 @@ if ! have busybox:stable; then
   tar -C "$root" -c . | docker import -c 'ENV PATH=/bin' -c 'CMD ["sh"]' - busybox:stable >/dev/null
 fi
 
-# This machine's toolchain, with its musl target, on a Debian; apk and rustup have nothing to do there.
-if ! have rust:1-alpine; then
+# This machine's toolchain, with its musl targets, on a Debian; apk and rustup have nothing to do there.
+if ! have_rust pulled && ! have_rust "$toolchain"; then
   echo 'making rust:1-alpine' >&2
+  rustup --quiet target add "${TARGETS[@]}" >&2
   root=$WORK/rust
-  toolchain=$(readlink -f "$(rustc --print sysroot)")
   mkdir -p "$root"
   mmdebstrap --quiet --variant=minbase --mode=root --include=gcc,libc6-dev,ca-certificates bookworm - |
     tar -C "$root" -x --exclude='./dev/*'
   mkdir -p "$root/usr/local/cargo/bin"
-  cp -a "$toolchain" "$root/usr/local/rust"
+  cp -a "$(readlink -f "$(rustc --print sysroot)")" "$root/usr/local/rust"
   rm -rf "$root/usr/local/rust/share" "$root/var/cache/apt" "$root/var/lib/apt/lists"
   for tool in cargo rustc; do ln -s "../../rust/bin/$tool" "$root/usr/local/cargo/bin/$tool"; done
   # A machine that trusts a certificate of its own needs that inside as well.
@@ -47,5 +51,5 @@ if ! have rust:1-alpine; then
     chmod +x "$root/usr/local/bin/$tool"
   done
   path=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  tar -C "$root" -c . | docker import -c "ENV PATH=$path CARGO_HOME=/usr/local/cargo" - rust:1-alpine >/dev/null
+  tar -C "$root" -c . | docker import -c "ENV PATH=$path CARGO_HOME=/usr/local/cargo" -c "LABEL toolchain='$toolchain'" - rust:1-alpine >/dev/null
 fi

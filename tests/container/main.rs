@@ -8,11 +8,16 @@
     reason = "a test waits, sleeps and spawns; a failure is a panic"
 )]
 
+mod arm64;
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
 mod ends;
+mod health;
+#[path = "../chart/helm.rs"]
+mod helm;
 mod image;
+mod kube;
 mod resources;
 mod signals;
 mod terminal;

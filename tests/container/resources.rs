@@ -29,6 +29,19 @@ fn workers_are_as_many_as_the_cores_that_docker_gives() {
 }
 
 #[test]
+fn a_pool_follows_the_cores_that_docker_gives_while_it_runs() {
+    let container = Container::start("--cpus 0.5", "-l 8080", &["/app", "serve"]);
+    container.wait_for_line(&["worker ready", "slot=0 "]);
+    container.docker("update --cpus 1.5");
+    container.wait_for_line(&["number of workers changed", "from=1 to=2"]);
+    container.wait_for_line(&["worker ready", "slot=1 "]);
+    container.docker("update --cpus 1");
+    container.wait_for_line(&["number of workers changed", "from=2 to=1"]);
+    container.wait_for_line(&["worker died", "slot=1 ", "cause=stopped"]);
+    assert_eq!(container.stop().0, 0);
+}
+
+#[test]
 fn a_worker_that_takes_all_memory_dies_of_oom_and_we_live_on() {
     let script = "[ $ALLCORES_WORKER = 1 ] && exec /app eat; exec sleep 1000";
     let options = "--memory 64m --memory-swap 64m";

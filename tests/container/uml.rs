@@ -26,6 +26,20 @@ fn limits_of_cgroup_v2_are_seen_from_below_and_inside() {
     for (title, expected) in checks {
         assert!(chapter(title).contains(expected), "{expected}: {}", chapter(title));
     }
+    let read = chapter("what is read");
+    for line in ["allcores_cores 1", "allcores_memory_limit_bytes 67108864", "allcores_oom_kills_total 0"] {
+        assert!(read.contains(&format!("\n{line}\n")), "{line}: {read}");
+    }
+    let value = |name: &str| -> f64 {
+        let line =
+            read.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {read}"));
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    // For three seconds the worker wanted all of a core, of which it may have seven tenths.
+    assert!(value("allcores_cpu_throttled_seconds_total") > 0.2, "{read}");
+    assert!(value("allcores_worker_cpu_seconds_total") > 0.5, "{read}");
+    assert!(value("allcores_worker_memory_bytes") > 100_000.0, "{read}");
+    assert!(value("allcores_worker_open_fds") >= 3.0, "{read}");
     let out_of_memory = chapter("out of memory");
     assert!(out_of_memory.contains("signal=KILL cause=oom"), "{out_of_memory}");
     assert!(out_of_memory.trim_end().ends_with("code 0"), "{out_of_memory}");

@@ -4,12 +4,7 @@
 # environment variables UML_* are passed on. Ends as the script does. One CPU, and a fork takes some 30 ms.
 set -u
 script=$(readlink -f "${1:?usage: uml.sh SCRIPT}")
-if ! command -v linux.uml >/dev/null; then
-  echo 'installing user-mode-linux' >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    user-mode-linux iproute2 >/dev/null || exit
-fi
+"$(dirname "$(readlink -f "$0")")/../common/install.sh" linux.uml:user-mode-linux ip:iproute2 || exit
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cat >"$work/init" <<INIT

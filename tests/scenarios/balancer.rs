@@ -18,12 +18,12 @@ fn whoever_has_been_free_for_longest_is_next() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 8 at listener 0
+               - accept up to 2 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: HANDLE_ACK | accepted=true ack=1 seq=9
                - close connection 0
              0 clients: 1
-               - accept up to 8 at listener 0
+               - accept up to 5 at listener 0
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
              0 2: HANDLE_ACK | accepted=true ack=1 seq=9
                - close connection 1
@@ -35,101 +35,106 @@ fn whoever_has_been_free_for_longest_is_next() {
 
 #[test]
 fn what_nobody_has_room_for_stays_in_the_kernel() {
-    let mut primary = Primary::serving(ROUND_ROBIN, 2);
+    let mut primary = Primary::quick(ROUND_ROBIN, 2);
     primary.clients(10);
-    primary.answers(2, 1, true);
+    primary.answers(2, 2, true);
     primary.went(
         "
              0 clients: 10
                - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 6
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 7
-             0 2: HANDLE_ACK | accepted=true ack=1 seq=9
-               - close connection 1
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 8
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 9
+             0 2: HANDLE_ACK | accepted=true ack=2 seq=9
+               - close connection 3
                - accept up to 1 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 8",
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 10",
     );
 }
 
 #[test]
 fn who_has_the_fewest_to_answer_is_next() {
-    let mut primary = Primary::serving(ROUND_ROBIN, 2);
+    let mut primary = Primary::quick(ROUND_ROBIN, 2);
     primary.clients(2);
-    primary.answers(2, 1, true);
-    primary.clients(1);
     primary.answers(2, 2, true);
+    primary.clients(1);
+    primary.answers(2, 3, true);
     primary.clients(2);
     primary.went(
         "
              0 clients: 2
                - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
-             0 2: HANDLE_ACK | accepted=true ack=1 seq=9
-               - close connection 1
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
+             0 2: HANDLE_ACK | accepted=true ack=2 seq=9
+               - close connection 3
              0 clients: 1
                - accept up to 7 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
-             0 2: HANDLE_ACK | accepted=true ack=2 seq=9
-               - close connection 2
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
+             0 2: HANDLE_ACK | accepted=true ack=3 seq=9
+               - close connection 4
              0 clients: 2
                - accept up to 7 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 3
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 4",
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 5
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 6",
     );
 }
 
 #[test]
-fn nothing_is_put_behind_what_is_not_answered_for_a_while() {
+fn whoever_has_taken_one_a_moment_ago_may_have_several() {
     let mut primary = Primary::serving(ROUND_ROBIN, 1);
-    primary.clients(1);
-    primary.pass(5);
-    primary.clients(2);
+    primary.clients(4);
     primary.answers(1, 1, true);
+    primary.pass(5);
+    primary.answers(1, 2, true);
+    primary.pass(5);
+    primary.clients(1);
     primary.went(
         "
-             0 clients: 1
-               - accept up to 4 at listener 0
+             0 clients: 4
+               - accept up to 1 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-             5 clients: 2
-             5 1: HANDLE_ACK | accepted=true ack=1 seq=9
+             0 1: HANDLE_ACK | accepted=true ack=1 seq=9
                - close connection 0
                - accept up to 4 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2",
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 3
+             5 1: HANDLE_ACK | accepted=true ack=2 seq=9
+               - close connection 1
+            10 clients: 1",
     );
 }
 
 #[test]
 fn answers_may_come_in_any_order() {
-    let mut primary = Primary::serving(ROUND_ROBIN, 2);
+    let mut primary = Primary::quick(ROUND_ROBIN, 2);
     primary.clients(4);
     primary.says(1, ACK);
     primary.says(1, ACK);
+    primary.says(1, &answer(3, true));
+    primary.says(1, &answer(2, false));
     primary.says(1, &answer(2, true));
-    primary.says(1, &answer(1, false));
-    primary.says(1, &answer(1, true));
     primary.went(
         "
              0 clients: 4
                - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
              0 1: HANDLE_ACK
              0 1: HANDLE_ACK
-             0 1: accepted=true ack=2 seq=9
-               - close connection 2
-             0 1: accepted=false ack=1 seq=9
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 0
-             0 1: accepted=true ack=1 seq=9",
+             0 1: accepted=true ack=3 seq=9
+               - close connection 4
+             0 1: accepted=false ack=2 seq=9
+               - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 2
+             0 1: accepted=true ack=2 seq=9",
     );
 }
 
@@ -146,7 +151,7 @@ fn a_connection_that_is_declined_is_offered_to_another_and_all_declining_is_a_pa
     primary.went(
         "
              0 clients: 1
-               - accept up to 8 at listener 0
+               - accept up to 2 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: HANDLE_ACK | accepted=false ack=1 seq=9
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
@@ -171,7 +176,7 @@ fn declined_by_all_that_are_left_is_declined_by_all() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 8 at listener 0
+               - accept up to 2 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: HANDLE_ACK | accepted=false ack=1 seq=9
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
@@ -185,29 +190,29 @@ fn declined_by_all_that_are_left_is_declined_by_all() {
 
 #[test]
 fn while_all_decline_nothing_is_accepted_for_them_and_then_they_are_tried_with_one() {
-    let mut primary = Primary::serving(ROUND_ROBIN, 1);
+    let mut primary = Primary::quick(ROUND_ROBIN, 1);
     primary.clients(2);
-    primary.answers(1, 1, false);
     primary.answers(1, 2, false);
+    primary.answers(1, 3, false);
     primary.clients(1);
     primary.pass(10);
-    primary.answers(1, 3, true);
+    primary.answers(1, 4, true);
     primary.went(
         "
              0 clients: 2
                - accept up to 4 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
-             0 1: HANDLE_ACK | accepted=false ack=1 seq=9
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
              0 1: HANDLE_ACK | accepted=false ack=2 seq=9
+             0 1: HANDLE_ACK | accepted=false ack=3 seq=9
              0 clients: 1
             10 deadline
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 0
-            10 1: HANDLE_ACK | accepted=true ack=3 seq=9
-               - close connection 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 1
+            10 1: HANDLE_ACK | accepted=true ack=4 seq=9
+               - close connection 1
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 2
                - accept up to 3 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 2",
+               - to 1: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 3",
     );
 }
 
@@ -220,7 +225,7 @@ fn a_worker_without_descriptors_is_left_alone_for_a_while() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: HANDLE_NACK
            500 deadline
@@ -239,7 +244,7 @@ fn what_a_dead_worker_did_not_answer_is_offered_to_the_next_but_not_for_ever() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 16 at listener 0
+               - accept up to 4 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: HANDLE_ACK
              0 channel of 1 ends
@@ -253,7 +258,7 @@ fn what_a_dead_worker_did_not_answer_is_offered_to_the_next_but_not_for_ever() {
 
 #[test]
 fn only_what_a_dead_worker_had_next_in_hand_counts_its_death() {
-    let mut primary = Primary::serving(ROUND_ROBIN, 1);
+    let mut primary = Primary::quick(ROUND_ROBIN, 1);
     primary.clients(2);
     for worker in 2..=4 {
         primary.ends(worker - 1);
@@ -269,7 +274,7 @@ fn only_what_a_dead_worker_had_next_in_hand_counts_its_death() {
              0 channel of 4 ends
              0 5: queryServer port=8000 seq=1
                - to 5: ack=1 errno=0 key=:8000:4:-1 seq=0
-               - to 5: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1",
+               - to 5: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 2",
     );
 }
 
@@ -287,7 +292,7 @@ fn a_request_made_while_nobody_lives_is_the_next_workers() {
              0 clients: 1
           5000 2: queryServer port=8000 seq=1
                - to 2: ack=1 errno=0 key=:8000:4:-1 seq=0
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0",
     );
 }
@@ -303,7 +308,7 @@ fn a_worker_that_closes_and_listens_again_still_answers_what_it_was_offered() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
              0 1: close key=:8000:4:-1 seq=2
              0 1: queryServer port=8000 seq=3
@@ -324,16 +329,13 @@ fn a_worker_out_of_rotation_keeps_what_it_was_offered_and_gets_nothing_more() {
     primary.went(
         "
              0 clients: 2
-               - accept up to 8 at listener 0
+               - accept up to 2 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
                - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
              0 1 is retired
              0 1: HANDLE_ACK | accepted=true ack=1 seq=9
                - close connection 0
-             0 clients: 2
-               - accept up to 3 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 3",
+             0 clients: 2",
     );
 }
 
@@ -348,13 +350,13 @@ fn a_failure_to_accept_is_tried_again_soon_and_not_at_once() {
     primary.went(
         "
              0 clients: 1
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
            100 deadline
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
            200 deadline
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
            300 deadline
-               - accept up to 4 at listener 0
+               - accept up to 1 at listener 0
                - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0",
     );
 }

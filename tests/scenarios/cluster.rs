@@ -1,6 +1,6 @@
 //! A worker in mode `cluster`: when it is ready, and what its end means.
 
-use crate::primary::{answer, query, says};
+use crate::primary::{NACK, answer, query, says};
 use crate::story::Story;
 
 /// A pool of one Node program that has begun.
@@ -266,4 +266,33 @@ fn a_channel_that_ends_while_the_process_lives_is_followed_by_signals() {
                - worker 1 stopped
                - slot 0 rests 104ms, failures: 1",
     );
+}
+
+#[test]
+fn a_program_that_asks_for_the_status_gets_it() {
+    let mut story = serving(&[]);
+    story.says(1, r#"{"allcores":"status"}"#);
+    story.went(
+        "
+          1000 worker 1 writes
+               - show worker 1 the status
+               - mail to 1: {\"allcores\":{\"status\":{}}}",
+    );
+}
+
+#[test]
+fn whoever_looks_has_the_loops_asked() {
+    let mut story = serving(&[]);
+    assert_eq!(story.status().workers[0].lag, None);
+    story.is_looked_at();
+    story.pass(30);
+    story.says(1, NACK);
+    story.went(
+        "
+          1000 looked
+               - ask 1: (net.Native)
+          1030 worker 1 writes
+               - write to 1 again",
+    );
+    assert_eq!(story.status().workers[0].lag, Some(std::time::Duration::from_millis(30)));
 }

@@ -35,14 +35,14 @@ fn a_letter_goes_to_a_slot_to_all_or_to_the_others() {
 fn what_has_no_recipient_goes_nowhere() {
     let mut primary = three();
     primary.says(1, r#"{"allcores":{"to":9}}"#);
-    primary.says(1, r#"{"allcores":"status"}"#);
+    primary.says(1, r#"{"allcores":"statues"}"#);
     primary.says(1, r#"{"cmd":"NODE_CLUSTER","allcores":{"to":"all"}}"#);
     primary.says(1, r#"{"cmd":"NODE_ANYTHING","seq":"x","allcores":{"to":"all"}}"#);
     primary.says(1, r#"{"cmd":"mine","seq":"x","allcores":{"to":1}}"#);
     primary.went(
         r#"
              0 1: {"allcores":{"to":9}}
-             0 1: {"allcores":"status"}
+             0 1: {"allcores":"statues"}
              0 1: allcores={"to":"all"}
              0 1: ANYTHING allcores={"to":"all"} seq=x
              0 1: {"cmd":"mine","seq":"x","allcores":{"to":1}}

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use allcores::cluster::balancer::{Newcomer, Rest};
+use allcores::cluster::figures::AcceptError;
 use allcores::cluster::listener::{Errno, Place};
 use allcores::cluster::message::SockName;
 use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 /// A primary, its shell, and the transcript.
 pub struct Primary {
-    cluster: Cluster,
+    pub cluster: Cluster,
     now: Time,
     /// Clients in the kernel's queue, by listener.
     clients: BTreeMap<ListenerId, VecDeque<Option<IpAddr>>>,
@@ -74,9 +75,18 @@ impl Primary {
         primary
     }
 
+    /// The same, and each has taken a connection a moment ago: offers have the numbers from 2 on.
+    pub fn quick(sharing: Sharing, workers: u64) -> Self {
+        let mut primary = Self::serving(sharing, workers);
+        primary.clients(workers as usize);
+        (1..=workers).for_each(|worker| primary.answers(worker, 1, true));
+        primary.chapter();
+        primary
+    }
+
     /// A worker is started, in the slot of its number.
     pub fn joins(&mut self, worker: u64) {
-        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1));
+        self.cluster.join(WorkerId(worker), Slot(worker as u16 - 1), None);
     }
 
     /// A worker writes a line.
@@ -116,6 +126,20 @@ impl Primary {
     pub fn is_told_to_leave(&mut self, worker: u64, shutdown_first: bool) {
         self.tell(&format!("{worker} is told to leave"));
         let effects = self.cluster.disconnect(self.now, WorkerId(worker), shutdown_first);
+        self.perform(effects);
+    }
+
+    /// A worker's event loop is asked.
+    pub fn is_asked(&mut self, worker: u64) {
+        self.tell(&format!("{worker} is asked"));
+        let effects = self.cluster.ask(self.now, WorkerId(worker));
+        self.perform(effects);
+    }
+
+    /// A worker is told the status.
+    pub fn is_told_the_status(&mut self, worker: u64, status: &str) {
+        self.tell(&format!("{worker} is told"));
+        let effects = self.cluster.tell_status(WorkerId(worker), status);
         self.perform(effects);
     }
 
@@ -192,7 +216,12 @@ impl Primary {
                 | Effect::CloseListener(_)
                 | Effect::Close(_)
                 | Effect::Listening(_)
-                | Effect::SaidReady(_) => {}
+                | Effect::SaidReady(_)
+                | Effect::Ask { .. }
+                | Effect::Resume(_)
+                | Effect::Alive { .. }
+                | Effect::AsksStatus(_)
+                | Effect::Served(_) => {}
             }
         }
         while let Some(answer) = answers.pop_front() {
@@ -205,7 +234,7 @@ impl Primary {
             return answers.push_back(Input::Accepted {
                 listener,
                 newcomers: Vec::new(),
-                rest: Rest::Unknown,
+                rest: Rest::Failed(AcceptError::TooManyFiles),
             });
         }
         let clients = self.clients.entry(listener).or_default();
@@ -271,6 +300,11 @@ pub fn answer_to(effect: &Effect) -> Option<Input> {
         | Effect::Close(_)
         | Effect::Listening(_)
         | Effect::SaidReady(_)
+        | Effect::Ask { .. }
+        | Effect::Resume(_)
+        | Effect::Alive { .. }
+        | Effect::AsksStatus(_)
+        | Effect::Served(_)
         | Effect::EndChannel { .. } => None,
     }
 }
@@ -321,6 +355,11 @@ pub fn told(effect: &Effect) -> String {
         Effect::Close(ConnectionId(id)) => format!("close connection {id}"),
         Effect::Listening(worker) => format!("worker {worker} listens"),
         Effect::SaidReady(worker) => format!("worker {worker} says ready"),
+        Effect::Ask { worker, line } => format!("ask {worker}: {}", short(line)),
+        Effect::Resume(worker) => format!("write to {worker} again"),
+        Effect::Alive { worker, lag } => format!("worker {worker} is alive after {}ms", lag.as_millis()),
+        Effect::AsksStatus(worker) => format!("worker {worker} asks for the status"),
+        Effect::Served(worker) => format!("worker {worker} has served"),
         Effect::EndChannel { worker, reason } => format!("end the channel of {worker}: {reason}"),
     }
 }

@@ -181,6 +181,11 @@ impl Story {
         self.run_to(self.now);
     }
 
+    /// Somebody looks at what workers do.
+    pub fn is_looked_at(&mut self) {
+        self.happens("looked", Event::Looked);
+    }
+
     /// So many connections wait in each slot's queue.
     pub fn queues_are(&mut self, depths: &[u32]) {
         let queues = (0..).map(Slot).zip(depths.iter().copied()).collect();
@@ -227,6 +232,7 @@ impl Story {
                 Action::Spawn(spawn) => self.answer_spawn(spawn),
                 Action::Reap => self.reaped(),
                 Action::Cluster(effect) => self.do_in_cluster(&effect),
+                Action::Show(worker) => self.quietly(Event::Shown { worker, status: "{}".to_owned() }),
                 Action::Signal { .. }
                 | Action::SignalDescendants(_)
                 | Action::GiveTerminal(_)
@@ -294,6 +300,7 @@ fn line(action: &Action) -> Option<String> {
         Action::GiveTerminal(pid) => format!("terminal to {pid}"),
         Action::Suspend => "suspend ourselves".to_owned(),
         Action::Answer { client, answer } => format!("to client {}: {answer:?}", client.0),
+        Action::Show(worker) => format!("show worker {worker} the status"),
         Action::Measure(pids) => {
             format!("measure {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         }
@@ -332,6 +339,8 @@ fn told(notice: &Notice) -> Option<String> {
         Notice::ReplacementFailed { slot, reason } => format!("replacement in slot {slot} failed: {reason}"),
         Notice::Scaled { from, to, why } => format!("scaled from {from} to {to} {why}"),
         Notice::Refused { what, reason } => format!("{what} refused: {reason}"),
+        Notice::Stalled { slot, waiting } => format!("slot {slot} does not accept, {waiting} wait"),
+        Notice::Accepting(slot) => format!("slot {slot} accepts again"),
         Notice::Changed(path) => format!("{} changed", path.display()),
         Notice::Stranger(_) => "notified by a stranger".to_owned(),
         Notice::MainPid { worker, pid, is_its_own } => {

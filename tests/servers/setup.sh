@@ -9,27 +9,8 @@ mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
 
-missing=()
-[ -x "$GO" ] || missing+=(golang-1.19-go)
-command -v node >/dev/null || missing+=(nodejs)
-command -v nginx >/dev/null || missing+=(nginx-light)
-command -v puma >/dev/null || missing+=(puma)
-command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
-command -v unshare >/dev/null || missing+=(util-linux)
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
-  echo "installing ${missing[*]}" >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    "${missing[@]}" >/dev/null
-fi
-
-if ! "$DIRECTORY/venv/bin/python" -c 'import gunicorn, hypercorn, uvicorn' 2>/dev/null; then
-  echo 'installing gunicorn, hypercorn and uvicorn' >&2
-  rm -rf "$DIRECTORY/venv"
-  python3 -m venv "$DIRECTORY/venv"
-  "$DIRECTORY/venv/bin/pip" install --quiet gunicorn hypercorn uvicorn >&2
-fi
+"$HERE/../common/install.sh" "$GO:golang-1.19-go" node:nodejs nginx:nginx-light puma:puma php-fpm8.2:php8.2-fpm unshare:util-linux
+"$HERE/../common/venv.sh" "$DIRECTORY/venv" gunicorn hypercorn uvicorn
 
 if [ ! "$DIRECTORY/go-server" -nt "$HERE/apps/server.go" ]; then
   echo 'building the Go server' >&2

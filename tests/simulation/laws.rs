@@ -105,6 +105,7 @@ impl Laws {
             Action::SignalDescendants(_)
             | Action::Reap
             | Action::Answer { .. }
+            | Action::Show(_)
             | Action::Measure(_)
             | Action::Steer(_)
             | Action::KeepSlots(_)

@@ -269,6 +269,7 @@ impl World {
             Action::Answer { answer: Answer::Done(_) | Answer::Failed(_), client } => {
                 assert!(self.waiting.remove(&client.0), "{client:?} is answered twice");
             }
+            Action::Show(worker) => return Some(Event::Shown { worker, status: "{}".to_owned() }),
             Action::Measure(pids) => {
                 let memory = pids.into_iter().map(|pid| (pid, self.memory)).collect();
                 return Some(Event::Measured(Measurements { cores: self.cores, memory, queues: Vec::new() }));

@@ -4,19 +4,38 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::harness::{Running, allcores, allcores_sh, allcores_with};
+use crate::control::{Controlled, controlled, ctl};
+use crate::harness::{Launch, Running, allcores, allcores_sh, allcores_with, until};
 use crate::kernel::{self, private_network, send};
 
 const ADDRESS: &str = "127.0.0.1:8000";
 
-/// Two workers of the example, both ready, in a network of the test's own.
-fn pool() -> Running {
+/// Two workers of the example, in a network of the test's own.
+fn example() -> Launch {
     private_network();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/channel/worker.py");
-    let command = ["python3", example.to_str().unwrap()];
-    let mut running = allcores(&command).set("MODE", "cluster").set("WORKERS", "2").start();
+    allcores(&["python3", example.to_str().unwrap()]).set("MODE", "cluster").set("WORKERS", "2")
+}
+
+/// Both ready.
+fn pool() -> Running {
+    let mut running = example().start();
     running.log.next_of(2, "worker ready");
     running
+}
+
+#[test]
+fn the_worker_in_python_answers_whoever_looks_and_serves_on() {
+    let Controlled { mut running, socket, _directory } = controlled(example());
+    running.log.next_of(2, "worker ready");
+    until("both have answered", || {
+        let status: serde_json::Value = serde_json::from_str(&ctl(&socket, &["status", "--json"]).1).unwrap();
+        status["workers"].as_array().unwrap().iter().all(|worker| worker["lag"].is_number()).then_some(())
+    });
+    let mut answers = [ask(), ask()];
+    answers.sort();
+    assert_eq!(answers, ["1", "2"]);
+    assert_eq!(running.stop().code, Some(0));
 }
 
 /// The number of the worker that answers.
@@ -69,7 +88,7 @@ fn who_never_stops_talking_keeps_us_from_nothing() {
     let mut running = allcores_with("flood.py", &[]).set("MODE", "cluster").set("WORKERS", "2").start();
     running.log.next_of(2, "worker ready");
     // What has come is dealt with before more is read: a signal is heard meanwhile, and memory is not filled.
-    running.send(libc::SIGHUP);
+    running.send(libc::SIGUSR1);
     running.log.next("signal ignored");
     let memory = kernel::status(running.pid(), "VmHWM").unwrap();
     let kib: u64 = memory.split_whitespace().next().unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! The control socket and `allcores ctl`: who may, where it is, and how each errand ends.
+//! The control socket and `allcores ctl`: who may, where it is, and how each task ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -33,7 +33,7 @@ pub fn pool() -> Launch {
     allcores_sh("exec sleep 1000").set("WORKERS", "2").set("RESTART", "always").set("READY", "alive:100ms")
 }
 
-/// Runs an errand out here: exit code, output and errors.
+/// Runs a task out here: exit code, output and errors.
 pub fn ctl(socket: &Path, words: &[&str]) -> (i32, String, String) {
     run(Command::new(BINARY).env("ALLCORES_CONTROL", socket).arg("ctl").args(words))
 }
@@ -106,11 +106,11 @@ const OWN_PLACES: [&str; 4] = [
     "sh",
 ];
 
-/// Makes what is mounted read-only, `/dev/shm` left out.
+/// The same, all but one of them read-only, as is everything else.
 const READ_ONLY: [&str; 4] = [
     "sh",
     "-c",
-    r#"mount -t tmpfs -o mode=1777 none /dev/shm
+    r#"for place in /run /dev/shm /tmp; do mount -t tmpfs -o mode=1777 none $place; done
        for mount in $(cut -d' ' -f5 /proc/self/mountinfo | sort -u | grep -v '^/dev/shm$'); do
            mount -o remount,bind,ro "$mount" 2>/dev/null
        done
@@ -285,7 +285,7 @@ fn a_copy_is_installed_whole() {
 }
 
 #[test]
-fn a_wrong_errand_is_64_in_one_line_and_nobody_there_is_1() {
+fn a_wrong_task_is_64_in_one_line_and_nobody_there_is_1() {
     let nowhere = Path::new("/no/such/control.sock");
     for (words, part) in [
         (&[][..], "status, reload"),
@@ -321,7 +321,7 @@ fn a_wrong_errand_is_64_in_one_line_and_nobody_there_is_1() {
 }
 
 #[test]
-fn a_wrong_errand_does_not_touch_the_termination_log_of_the_run() {
+fn a_wrong_task_does_not_touch_the_termination_log_of_the_run() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("reason");
     fs::write(&log, "the run's own").unwrap();
@@ -357,16 +357,16 @@ fn nothing_but_the_program_is_needed() {
     command.args(["/allcores", "ctl", "sleep", "1000s"]).stderr(Stdio::null());
     let mut init = command.spawn().unwrap();
     until("it listens", || control.exists().then_some(()));
-    let errand = |words: &[&str]| {
+    let task = |words: &[&str]| {
         run(Command::new("chroot")
             .arg(root)
             .args(["/allcores", "--control", "/control.sock", "ctl"])
             .args(words))
     };
-    until("it is ready", || (errand(&["check"]).0 == 0).then_some(()));
-    let (code, table, _) = errand(&["status"]);
+    until("it is ready", || (task(&["check"]).0 == 0).then_some(()));
+    let (code, table, _) = task(&["status"]);
     assert!(code == 0 && table.contains("ready: 2 of 2 workers"), "{table}");
     send(init.id() as i32, libc::SIGTERM);
     assert_eq!(init.wait().unwrap().code(), Some(143));
-    assert_eq!(errand(&["check"]).0, 1);
+    assert_eq!(task(&["check"]).0, 1);
 }

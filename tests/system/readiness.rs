@@ -33,6 +33,14 @@ fn a_process_that_lives_no_longer_than_it_speaks_makes_its_worker_ready() {
 }
 
 #[test]
+fn systemds_own_tool_is_understood() {
+    let line = "systemd-notify --ready --status='serving all'; exec sleep 1000";
+    let mut running = allcores_sh(line).set("READY", "notify").start();
+    assert!(running.log.next("notified").contains("serving all"));
+    running.log.next("worker ready");
+}
+
+#[test]
 fn what_somebody_else_says_makes_nobody_ready() {
     // Not below a worker: an orphan, and one that we never had anything to do with. The kernel lists the sockets of a network.
     private_network();

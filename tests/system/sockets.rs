@@ -59,9 +59,10 @@ fn a_bare_port_is_dual_stack() {
 #[test]
 fn a_bare_port_is_ipv4_where_the_host_has_no_ipv6() {
     private_network();
-    let no_ipv6 = ["-e", "trace=socket", "-e", "inject=socket:error=EAFNOSUPPORT:when=1"];
+    // The first is the notification socket.
+    let no_ipv6 = ["-e", "trace=socket", "-e", "inject=socket:error=EAFNOSUPPORT:when=2"];
     let serving = allcores_with("serve.py", &[]).set("LISTEN", "8080").set("WORKERS", "2");
-    // Not followed into children: what is refused is the first socket of our own.
+    // Not followed into children: what is refused is the first socket of LISTEN.
     let _running = start(serving.through(&[&["strace", "-qq", "-o", "/dev/null"], &no_ipv6[..]].concat()));
     assert!(ask("127.0.0.1:8080").ends_with(" unknown"));
     assert!(TcpStream::connect("[::1]:8080").is_err());

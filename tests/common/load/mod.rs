@@ -95,11 +95,6 @@ impl Load {
         assert!(failed.is_empty(), "{what}: {tally}\n{failed:#?}");
         tally
     }
-
-    /// How many were not answered.
-    pub fn failed(&self) -> usize {
-        self.refused + self.cut + self.timed_out + self.strange
-    }
 }
 
 impl Drop for Load {
@@ -145,6 +140,11 @@ impl Tally {
             tally.reset += request.reset;
         }
         tally
+    }
+
+    /// How many were not answered.
+    pub fn failed(&self) -> usize {
+        self.refused + self.cut + self.timed_out + self.strange
     }
 }
 

@@ -12,6 +12,10 @@ const handler = (request, response) => {
     say({ request: request.url });
     return void setTimeout(answer, Number(ms));
   }
+  if (action === 'busy') {
+    say({ request: request.url });
+    for (const end = Date.now() + Number(ms); Date.now() < end; );
+  }
   answer();
 };
 const { TEST_PORT, TEST_HOST, TEST_MAX, TEST_TIMER, TEST_TLS } = process.env;

@@ -93,7 +93,16 @@ impl Shell {
                     assert!(self.joined.remove(&worker), "an end twice");
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Listening(worker) | Effect::SaidReady(worker) => {
+                Effect::Ask { worker, line } => {
+                    assert!(self.joined.contains(&worker), "{line} to {worker}");
+                    serde_json::from_str::<serde_json::Value>(&line).expect("a question is JSON");
+                }
+                Effect::Resume(worker)
+                | Effect::Alive { worker, .. }
+                | Effect::AsksStatus(worker)
+                | Effect::Served(worker)
+                | Effect::Listening(worker)
+                | Effect::SaidReady(worker) => {
                     assert!(self.joined.contains(&worker));
                 }
             }
@@ -120,7 +129,7 @@ fuzz_target!(|data: &[u8]| {
         let worker = WorkerId(u64::from(what % 3));
         if !shell.joined.contains(&worker) {
             let _ = shell.cluster.reaped(worker);
-            shell.cluster.join(worker, Slot(u16::from(what % 3)));
+            shell.cluster.join(worker, Slot(u16::from(what % 3)), Some(u64::from(what)));
             shell.joined.insert(worker);
         }
         match what / 3 % 8 {
@@ -148,9 +157,9 @@ fuzz_target!(|data: &[u8]| {
             }
             6 => shell.turn(Input::Ended(worker)),
             _ => {
-                shell.cluster.retire(worker);
                 let effects = match much {
                     0 => shell.cluster.close(shell.now),
+                    1..32 => shell.cluster.ask(shell.now, worker),
                     _ => shell.cluster.disconnect(shell.now, worker, *much % 2 == 0),
                 };
                 let mut inputs = VecDeque::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use allcores::cluster::balancer::DEPTH;
+use allcores::cluster::balancer::{DEPTH, QUICK};
 use allcores::cluster::listener::Place;
 use allcores::cluster::{Cluster, Effect, Handle, Input};
 use allcores::ids::{ConnectionId, ListenerId, WorkerId};
@@ -35,7 +35,6 @@ struct Connection {
 struct Offer {
     connection: u64,
     key: String,
-    since: Time,
 }
 
 /// What the laws must remember.
@@ -46,8 +45,8 @@ pub struct Laws {
     connections: BTreeMap<u64, Connection>,
     /// Offers that were not answered.
     offers: BTreeMap<(WorkerId, u64), Offer>,
-    /// Handles that were neither acknowledged nor refused, oldest first.
-    handles: BTreeMap<WorkerId, VecDeque<u64>>,
+    /// Offers and questions (which have no number) that were neither acknowledged nor refused, oldest first.
+    handles: BTreeMap<WorkerId, VecDeque<Option<u64>>>,
     /// The beginnings of lines.
     pieces: BTreeMap<WorkerId, Vec<u8>>,
     /// Who has which listener.
@@ -56,6 +55,8 @@ pub struct Laws {
     asked: BTreeSet<(WorkerId, String)>,
     /// Who declined or had no descriptor and has taken nothing since, and until when it is left alone at least.
     aside: BTreeMap<(WorkerId, String), Time>,
+    /// When who took something last.
+    took: BTreeMap<(WorkerId, String), Time>,
     open: BTreeSet<WorkerId>,
     retired: BTreeSet<WorkerId>,
     keys: BTreeMap<ListenerId, String>,
@@ -79,6 +80,7 @@ impl Laws {
             members: BTreeSet::new(),
             asked: BTreeSet::new(),
             aside: BTreeMap::new(),
+            took: BTreeMap::new(),
             open: BTreeSet::new(),
             retired: BTreeSet::new(),
             keys: BTreeMap::new(),
@@ -139,7 +141,7 @@ impl Laws {
         match (message["cmd"].as_str(), message["act"].as_str()) {
             (Some("NODE_HANDLE_ACK"), _) => _ = handles.pop_front(),
             (Some("NODE_HANDLE_NACK"), _) => {
-                let seq = handles.pop_front().unwrap();
+                let Some(seq) = handles.pop_front().unwrap() else { return };
                 let offer = self.offers.remove(&(worker, seq)).unwrap();
                 self.connections.get_mut(&offer.connection).unwrap().fate = Fate::Waits;
                 let member = (worker, offer.key);
@@ -163,6 +165,7 @@ impl Laws {
                 let member = (worker, offer.key);
                 if accepted {
                     self.aside.remove(&member);
+                    self.took.insert(member.clone(), now);
                 } else {
                     self.leave_alone(&member, now, Duration::from_millis(10));
                 }
@@ -184,6 +187,7 @@ impl Laws {
         let is_member = self.members.contains(member) || self.asked.contains(member);
         if !is_member && self.unanswered(member).next().is_none() {
             self.aside.remove(member);
+            self.took.remove(member);
         }
     }
 
@@ -230,6 +234,17 @@ impl Laws {
             Effect::Bind { listener, place: Place::Tcp(host), .. } => {
                 assert!(self.keys.insert(*listener, key(host.port)).is_none(), "a listener is bound twice");
             }
+            Effect::Ask { worker, .. } => {
+                assert!(self.open.contains(worker), "worker {worker} is asked, whose channel has ended");
+                let handles = self.handles.entry(*worker).or_default();
+                assert!(!handles.contains(&None), "a question at a time");
+                handles.push_back(None);
+            }
+            Effect::Resume(worker) | Effect::Alive { worker, .. } => {
+                let is_answered = self.handles.get(worker).is_none_or(|handles| !handles.contains(&None));
+                assert!(is_answered, "worker {worker} has not answered");
+            }
+            Effect::AsksStatus(_) | Effect::Served(_) => panic!("nobody asks for it"),
             Effect::Deliver { .. } => panic!("nobody writes to siblings"),
             Effect::Bind { .. } => panic!("nobody asked for that"),
             Effect::Accept { listener, most } => {
@@ -267,15 +282,14 @@ impl Laws {
         self.members.iter().filter(move |(_, of)| of == key)
     }
 
-    /// How many more a worker may be offered: none while it rests, one to see whether it takes it, and none behind one that it
-    /// has not answered for a while.
+    /// How many more a worker may be offered: none while it rests, several if it has taken one a moment ago.
     fn room(&self, member: &(WorkerId, String), now: Time) -> usize {
-        let is_busy = |offer: &Offer| offer.since + Duration::from_millis(5) <= now;
+        let is_quick = self.took.get(member).is_some_and(|time| now < *time + QUICK);
         let most = match self.aside.get(member) {
-            _ if self.retired.contains(&member.0) || self.unanswered(member).any(is_busy) => 0,
+            _ if self.retired.contains(&member.0) => 0,
             Some(until) if *until > now => 0,
-            Some(_) => 1,
-            None => DEPTH,
+            None if is_quick => DEPTH,
+            Some(_) | None => 1,
         };
         most.saturating_sub(self.unanswered(member).count())
     }
@@ -294,8 +308,8 @@ impl Laws {
         assert!(known.fate == Fate::Waits && known.deaths < 3, "offered once more: {known:?}");
         known.fate = Fate::Offered(worker);
         self.offered += 1;
-        self.handles.entry(worker).or_default().push_back(seq);
-        let offer = Offer { connection, key: member.1, since: now };
+        self.handles.entry(worker).or_default().push_back(Some(seq));
+        let offer = Offer { connection, key: member.1 };
         assert!(self.offers.insert((worker, seq), offer).is_none(), "a number twice");
     }
 

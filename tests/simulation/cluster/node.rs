@@ -95,11 +95,15 @@ impl Node {
     pub fn read(&mut self) -> bool {
         let Some((message, handle)) = self.inbox.pop_front().filter(|_| !self.is_dead) else { return false };
         if message["cmd"] == "NODE_HANDLE" {
-            let Handle::Connection(connection) = handle else { panic!("{message} without a connection") };
-            if self.is_poor {
+            let connection = match handle {
+                Handle::Connection(connection) => Some(connection),
+                Handle::None => None,
+                Handle::Listener(_) => panic!("nobody gets {message}"),
+            };
+            let Some(connection) = connection.filter(|_| !self.is_poor) else {
                 self.write(&json!({"cmd": "NODE_HANDLE_NACK"}));
                 return true;
-            }
+            };
             self.write(&json!({"cmd": "NODE_HANDLE_ACK"}));
             let message = &message["msg"];
             assert_eq!(message["act"], "newconn");

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use allcores::cluster::balancer::{Choice, Newcomer, Rest};
+use allcores::cluster::figures::AcceptError;
 use allcores::cluster::listener::{IN_USE, Place};
 use allcores::cluster::message::SockName;
-use allcores::cluster::{Cluster, Effect, Input, Sharing};
+use allcores::cluster::{Cluster, Effect, Handle, Input, Sharing};
 use allcores::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use allcores::supervisor::time::Time;
+use serde_json::Value;
 
 use super::laws::Laws;
 use super::node::Node;
@@ -21,6 +23,8 @@ pub struct World {
     pub now: Time,
     /// Workers whose channel was not read to its end.
     pub workers: BTreeMap<WorkerId, Node>,
+    /// What waits for the answers to questions.
+    paused: BTreeMap<WorkerId, VecDeque<(Value, Handle)>>,
     /// Clients that nobody has accepted.
     pub clients: BTreeMap<ListenerId, VecDeque<IpAddr>>,
     pub binding_fails: bool,
@@ -36,6 +40,7 @@ impl World {
             cluster: Cluster::new(Sharing::HandOver(choice)),
             now: Time::default(),
             workers: BTreeMap::new(),
+            paused: BTreeMap::new(),
             clients: BTreeMap::new(),
             binding_fails: false,
             accepting_fails: false,
@@ -62,7 +67,7 @@ impl World {
         self.next_worker += 1;
         self.workers.insert(worker, Node::default());
         self.laws.joined(worker);
-        self.cluster.join(worker, Slot(worker.0 as u16));
+        self.cluster.join(worker, Slot(worker.0 as u16), None);
         worker
     }
 
@@ -128,6 +133,12 @@ impl World {
         self.turns(inputs);
     }
 
+    /// A worker's event loop is asked.
+    pub fn asks(&mut self, worker: WorkerId) {
+        let effects = self.cluster.ask(self.now, worker);
+        self.performs(effects, &mut VecDeque::new());
+    }
+
     /// We end: whoever has connected is served, if somebody can.
     pub fn ends(&mut self) {
         let mut inputs = VecDeque::new();
@@ -169,7 +180,8 @@ impl World {
             match effect {
                 Effect::Send { worker, line, handle } => {
                     if let Some(node) = self.workers.get_mut(&worker).filter(|node| !node.is_dead) {
-                        node.inbox.push_back((serde_json::from_str(&line).unwrap(), handle));
+                        let inbox = self.paused.get_mut(&worker).unwrap_or(&mut node.inbox);
+                        inbox.push_back((serde_json::from_str(&line).unwrap(), handle));
                     }
                 }
                 Effect::Bind { listener, place, .. } => inputs.push_back(self.binds(listener, &place)),
@@ -178,7 +190,22 @@ impl World {
                     self.workers.remove(&worker);
                     inputs.push_back(Input::Ended(worker));
                 }
-                Effect::Deliver { .. }
+                Effect::Ask { worker, line } => {
+                    if let Some(node) = self.workers.get_mut(&worker).filter(|node| !node.is_dead) {
+                        node.inbox.push_back((serde_json::from_str(&line).unwrap(), Handle::None));
+                        assert!(self.paused.insert(worker, VecDeque::new()).is_none(), "asked twice");
+                    }
+                }
+                Effect::Resume(worker) => {
+                    let held = self.paused.remove(&worker).unwrap_or_default();
+                    if let Some(node) = self.workers.get_mut(&worker) {
+                        node.inbox.extend(held);
+                    }
+                }
+                Effect::Alive { .. }
+                | Effect::AsksStatus(_)
+                | Effect::Served(_)
+                | Effect::Deliver { .. }
                 | Effect::Refuse(_)
                 | Effect::Close(_)
                 | Effect::Listening(_)
@@ -206,7 +233,7 @@ impl World {
             return inputs.push_back(Input::Accepted {
                 listener,
                 newcomers: Vec::new(),
-                rest: Rest::Unknown,
+                rest: Rest::Failed(AcceptError::TooManyFiles),
             });
         }
         let clients = self.clients.get_mut(&listener).unwrap();

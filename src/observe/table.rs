@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
-use crate::observe::shown::{Shown, Worker};
+use super::shown::Shown;
 
-/// The whole. With what was shown before, load is shown as of now; without, as time of cores in all.
-pub fn render(now: &Shown, before: Option<&Shown>) -> String {
+/// The whole.
+pub fn render(now: &Shown) -> String {
     let mut text = head(now);
     let has_connections = now.workers.iter().any(|worker| worker.connections.is_some());
     let has_words = now.workers.iter().any(|worker| worker.says.is_some());
     let mut columns = vec![Column::right("SLOT"), Column::right("WORKER"), Column::right("PID")];
     columns.extend([Column::left("STATE"), Column::right("AGE"), Column::right("RESTARTS")]);
-    columns.extend([Column::right("MEMORY"), Column::right("CPU")]);
+    columns.extend([Column::right("MEMORY"), Column::right("CPU"), Column::right("TIME")]);
     columns.extend(has_connections.then(|| Column::right("CONNECTIONS")));
     columns.push(Column::left("LAST DEATH"));
     columns.extend(has_words.then(|| Column::left("SAYS")));
@@ -30,7 +30,8 @@ pub fn render(now: &Shown, before: Option<&Shown>) -> String {
             worker.age.map_or_else(dash, time),
             worker.restarts.to_string(),
             worker.memory.map_or_else(dash, size),
-            load(worker, now, before).unwrap_or_else(dash),
+            worker.load.map_or_else(dash, |load| format!("{:.0}%", load * 100.0)),
+            worker.cpu.map_or_else(dash, time),
         ];
         cells.extend(has_connections.then(|| or_dash(worker.connections)));
         cells.push(worker.last_death.clone().unwrap_or_else(dash));
@@ -92,17 +93,6 @@ fn head(now: &Shown) -> String {
     text
 }
 
-/// Cores that a worker used since the picture before, or how long it has used one.
-fn load(worker: &Worker, now: &Shown, before: Option<&Shown>) -> Option<String> {
-    let used = worker.cpu?;
-    let Some(before) = before else { return Some(time(used)) };
-    let earlier =
-        before.workers.iter().find(|other| (other.worker, other.pid) == (worker.worker, worker.pid));
-    let passed = now.uptime - before.uptime;
-    let share = (used - earlier?.cpu?) / passed;
-    (passed > 0.0).then(|| format!("{:.0}%", share * 100.0))
-}
-
 enum Side {
     Left,
     Right,
@@ -140,7 +130,7 @@ fn or_dash(value: Option<impl ToString>) -> String {
 }
 
 /// `0.4s`, `59.9s`, `3m07s`, `5h02m`, `12d03h`.
-pub fn time(seconds: f64) -> String {
+fn time(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..60 => format!("{seconds:.1}s"),
@@ -178,16 +168,12 @@ container: 2 cores, memory 32.0MiB of 1.0GiB, throttled for 1.0s
 socket: we\"b [::]:80, 5 waiting
 reload: 0 of 2 slots
 
-SLOT  WORKER  PID  STATE          AGE  RESTARTS  MEMORY   CPU  CONNECTIONS  LAST DEATH  SAYS
-   0       7   17  ready         1.5s         1  1.0MiB  0.2s           40  -           fine
-   1       -    -  resting 2.0s     -         1       -     -           40  exit 1      fine
-  +0      10   20  starting      1.5s         1       -     -           40  -           fine
+SLOT  WORKER  PID  STATE          AGE  RESTARTS  MEMORY  CPU  TIME  CONNECTIONS  LAST DEATH  SAYS
+   0       7   17  ready         1.5s         1  1.0MiB  50%  0.2s           40  -           fine
+   1       -    -  resting 2.0s     -         1       -    -     -           40  exit 1      fine
+  +0      10   20  starting      1.5s         1       -    -     -           40  -           fine
 ";
-        assert_eq!(render(&now, None), expected);
-        let mut before = now.clone();
-        before.uptime -= 0.5;
-        before.workers[0].cpu = Some(0.0);
-        assert!(render(&now, Some(&before)).contains("1.0MiB  50%"));
+        assert_eq!(render(&now), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `allcores ctl` can be sent for: the one table of its actions, and the reading of its words.
+//! What `allcores ctl` can do: the one table of its actions, and the reading of its words.
 //!
 //! What changes something has its row in the table of routes; the words here are the path there.
 
@@ -13,7 +13,7 @@ use crate::observe::routes::CHANGES;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
+pub enum Task {
     /// Show how it is.
     Status(Form),
     /// Have this changed: a path of the control socket.
@@ -42,7 +42,7 @@ struct Action {
     word: &'static str,
     argument: &'static str,
     meaning: &'static str,
-    read: fn(Option<&OsStr>) -> Option<Errand>,
+    read: fn(Option<&OsStr>) -> Option<Task>,
 }
 
 const STATUS: Action = Action {
@@ -50,8 +50,8 @@ const STATUS: Action = Action {
     argument: "[--json]",
     meaning: "show the workers and what they do",
     read: |argument| match argument {
-        None => Some(Errand::Status(Form::Table)),
-        Some(word) if word == "--json" => Some(Errand::Status(Form::Json)),
+        None => Some(Task::Status(Form::Table)),
+        Some(word) if word == "--json" => Some(Task::Status(Form::Json)),
         Some(_) => None,
     },
 };
@@ -63,26 +63,26 @@ const OTHERS: [Action; 4] = [
         meaning: "ask a probe (`ready` unless another is named): exit 0 or 1",
         read: |argument| {
             let word = argument.map_or(Some(Probe::Ready.name()), OsStr::to_str)?;
-            Probe::ALL.into_iter().find(|probe| probe.name() == word).map(Errand::Check)
+            Probe::ALL.into_iter().find(|probe| probe.name() == word).map(Task::Check)
         },
     },
     Action {
         word: "top",
         argument: "",
         meaning: "show the workers every second; `q` ends it",
-        read: |argument| argument.is_none().then_some(Errand::Top),
+        read: |argument| argument.is_none().then_some(Task::Top),
     },
     Action {
         word: "install",
         argument: "PATH",
         meaning: "copy this program to a file or into a directory, for init containers",
-        read: |argument| argument.filter(|path| !path.is_empty()).map(|path| Errand::Install(path.into())),
+        read: |argument| argument.filter(|path| !path.is_empty()).map(|path| Task::Install(path.into())),
     },
     Action {
         word: "sleep",
         argument: "DURATION",
         meaning: "wait, for preStop hooks in images without a shell",
-        read: |argument| value::duration(argument?.to_str()?).ok().map(Errand::Sleep),
+        read: |argument| value::duration(argument?.to_str()?).ok().map(Task::Sleep),
     },
 ];
 
@@ -94,7 +94,7 @@ pub fn table() -> impl Iterator<Item = (&'static str, &'static str, &'static str
 }
 
 /// Reads the words behind `ctl`.
-pub fn parse(words: &[OsString]) -> Result<Errand, UsageError> {
+pub fn parse(words: &[OsString]) -> Result<Task, UsageError> {
     let named = words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let Some((word, expected, _)) = table().find(|(word, ..)| *word == named) else {
         let known: Vec<&str> = table().map(|(word, ..)| word).collect();
@@ -120,12 +120,12 @@ pub fn parse(words: &[OsString]) -> Result<Errand, UsageError> {
     })
 }
 
-fn read(word: &str, argument: Option<&OsStr>) -> Option<Errand> {
+fn read(word: &str, argument: Option<&OsStr>) -> Option<Task> {
     if let Some(change) = CHANGES.iter().find(|change| change.word == word) {
         let text = argument.map_or(Some(""), OsStr::to_str)?;
         change.demand(text)?;
         let path = if text.is_empty() { format!("/{word}") } else { format!("/{word}/{text}") };
-        return Some(Errand::Change(path));
+        return Some(Task::Change(path));
     }
     let action = std::iter::once(&STATUS).chain(&OTHERS).find(|action| action.word == word)?;
     (action.read)(argument)
@@ -153,7 +153,7 @@ pub fn markdown() -> String {
 mod tests {
     use super::*;
 
-    fn errand(line: &str) -> Result<Errand, String> {
+    fn task(line: &str) -> Result<Task, String> {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         parse(&words).map_err(|UsageError(line)| line)
     }
@@ -161,20 +161,20 @@ mod tests {
     #[test]
     fn every_action_is_read() {
         for (line, expected) in [
-            ("status", Errand::Status(Form::Table)),
-            ("status --json", Errand::Status(Form::Json)),
-            ("reload", Errand::Change("/reload".into())),
-            ("restart 3", Errand::Change("/restart/3".into())),
-            ("scale +2", Errand::Change("/scale/+2".into())),
-            ("scale auto", Errand::Change("/scale/auto".into())),
-            ("stop", Errand::Change("/stop".into())),
-            ("check", Errand::Check(Probe::Ready)),
-            ("check live", Errand::Check(Probe::Live)),
-            ("top", Errand::Top),
-            ("install /opt", Errand::Install("/opt".into())),
-            ("sleep 250ms", Errand::Sleep(Duration::from_millis(250))),
+            ("status", Task::Status(Form::Table)),
+            ("status --json", Task::Status(Form::Json)),
+            ("reload", Task::Change("/reload".into())),
+            ("restart 3", Task::Change("/restart/3".into())),
+            ("scale +2", Task::Change("/scale/+2".into())),
+            ("scale auto", Task::Change("/scale/auto".into())),
+            ("stop", Task::Change("/stop".into())),
+            ("check", Task::Check(Probe::Ready)),
+            ("check live", Task::Check(Probe::Live)),
+            ("top", Task::Top),
+            ("install /opt", Task::Install("/opt".into())),
+            ("sleep 250ms", Task::Sleep(Duration::from_millis(250))),
         ] {
-            assert_eq!(errand(line), Ok(expected), "{line}");
+            assert_eq!(task(line), Ok(expected), "{line}");
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
             ("sleep long", ["'long'", "DURATION"]),
             ("restart 1 2", ["'2' is too much", "SLOT"]),
         ] {
-            let told = errand(line).unwrap_err();
+            let told = task(line).unwrap_err();
             assert!(parts.iter().all(|part| told.contains(part)) && !told.contains('\n'), "{line}: {told}");
         }
     }

@@ -1,0 +1,3 @@
+<?php
+usleep(5000);
+echo 'worker ', getenv('ALLCORES_WORKER'), "\n";
