@@ -37,7 +37,6 @@ pub struct Pool {
     program: Program,
     /// PID 1's number out here.
     supervisor: i32,
-    server: Server,
     kills: Vec<Kill>,
     generation: u64,
 }
@@ -58,7 +57,7 @@ impl Pool {
             assert!(!program.has_ended(), "it could not begin: {:?}", program.lines());
             children(program.pid()).first().copied()
         });
-        let pool = Self { program, supervisor, server: server.clone(), kills: Vec::new(), generation: 1 };
+        let pool = Self { program, supervisor, kills: Vec::new(), generation: 1 };
         for slot in 0..server.workers {
             pool.wait_for(&["worker ready", &format!(" slot={slot} ")]);
         }

@@ -19,12 +19,14 @@ pub fn kill_if_there(pid: i32) {
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
-/// Waits until a child of ours has ended, and leaves it to be reaped: its pid stays its own.
+/// Waits until a child of ours has ended, and leaves it to be reaped: its pid stays its own. Whoever was reaped has ended as well.
 pub fn wait_for_end_of(child: u32) {
     // SAFETY: a siginfo_t is plain integers, for which zero is a value; the kernel fills it in.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        while libc::waitid(libc::P_PID, child, &raw mut info, libc::WEXITED | libc::WNOWAIT) < 0 {}
+        while libc::waitid(libc::P_PID, child, &raw mut info, libc::WEXITED | libc::WNOWAIT) < 0
+            && std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
+        {}
     }
 }
 
