@@ -44,7 +44,7 @@ def serve(connection):
 
 
 cluster(act="online")
-query = {"address": None, "port": int(os.environ.get("APP_PORT", "8000")), "addressType": 4, "index": 0, "data": None}
+query = {"address": os.environ.get("APP_HOST"), "port": int(os.environ.get("APP_PORT", "8000")), "addressType": 4, "index": 0, "data": None}
 cluster(act="queryServer", **query)
 for message, descriptor in lines():
     if descriptor is not None:
