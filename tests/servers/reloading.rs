@@ -47,14 +47,25 @@ fn node_is_reloaded_25_times() {
 fn go_is_reloaded_25_times() {
     let server = go().set("ready", "notify");
     reloads("go", &server);
-    reloads("go, keep-alive", &server.keep_alive());
+    reloads_what_takes_for_idle_what_has_begun("go, keep-alive", &server.keep_alive());
 }
 
 #[test]
 fn go_is_reloaded_25_times_with_a_queue_for_each_slot() {
     let server = go().set("ready", "notify").set("mode", "reuseport");
     reloads("go, reuseport", &server);
-    reloads("go, reuseport, keep-alive", &server.keep_alive());
+    reloads_what_takes_for_idle_what_has_begun("go, reuseport, keep-alive", &server.keep_alive());
+}
+
+/// `net/http` takes a connection for idle until a request's first line has been parsed, and may have read it when it closes that
+/// connection in `Shutdown`: it ends, rather than being reset. No handler has seen the request, and clients ask again.
+fn reloads_what_takes_for_idle_what_has_begun(name: &str, server: &Server) {
+    let mut pool = Pool::start(server);
+    let tally = Tally::of(&reload_under_load(&mut pool, server).finish());
+    println!("{name}: {tally}");
+    assert_eq!(tally.failed(), 0, "{tally}");
+    assert!(tally.ended_early <= TIMES * usize::from(server.workers) / 5, "{tally}");
+    assert_eq!(pool.stop().0, 0);
 }
 
 #[test]

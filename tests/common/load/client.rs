@@ -50,6 +50,9 @@ pub struct Request {
     pub closed: usize,
     /// Kept connections that were reset when the request was on its way, and had not been read: every HTTP client asks again.
     pub reset: usize,
+    /// Kept connections that ended without a word when the request was on its way, and may have been read. Clients ask again, but
+    /// a server that finishes what it has does not do that.
+    pub ended_early: usize,
 }
 
 impl Request {
@@ -68,9 +71,15 @@ pub struct Client {
 
 /// What came back.
 enum Reply {
-    Complete { text: String, stays: bool },
+    Complete {
+        text: String,
+        stays: bool,
+    },
     /// The connection ended, or broke, before the answer was complete; nothing of it may have come.
-    Broken { anything: bool, unread: bool },
+    Broken {
+        anything: bool,
+        unread: bool,
+    },
 }
 
 impl Client {
@@ -81,8 +90,8 @@ impl Client {
 
     /// Asks for a page.
     pub fn ask(&mut self, path: &str) -> Request {
-        let mut request =
-            Request { begun: Instant::now(), ended: Instant::now(), outcome: Outcome::Cut, closed: 0, reset: 0 };
+        let (now, outcome) = (Instant::now(), Outcome::Cut);
+        let mut request = Request { begun: now, ended: now, outcome, closed: 0, reset: 0, ended_early: 0 };
         let outcome = match self.protocol {
             Protocol::Http => self.ask_anew(path, "close"),
             Protocol::KeepAlive => self.ask_again(path, &mut request),
@@ -124,7 +133,8 @@ impl Client {
                     return Ok(judge(&text));
                 }
                 Reply::Broken { anything: false, unread: true } => request.reset += 1,
-                Reply::Broken { .. } => return Ok(Outcome::Cut),
+                Reply::Broken { anything: false, unread: false } => request.ended_early += 1,
+                Reply::Broken { anything: true, .. } => return Ok(Outcome::Cut),
             }
         }
         self.ask_anew(path, "keep-alive")

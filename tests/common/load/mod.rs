@@ -82,7 +82,10 @@ impl Load {
         for client in self.clients.drain(..) {
             client.join().unwrap();
         }
-        assert_eq!(at_work, CLIENTS, "some had asked {MOST_REQUESTS} times, and there was less load than meant");
+        assert_eq!(
+            at_work, CLIENTS,
+            "some had asked {MOST_REQUESTS} times, and there was less load than meant"
+        );
         std::mem::take(&mut *self.requests.lock().unwrap())
     }
 
@@ -92,7 +95,7 @@ impl Load {
         let tally = Tally::of(&requests);
         println!("{what}: {tally}");
         let failed: Vec<_> = requests.iter().filter(|request| !request.is_ok()).take(10).collect();
-        assert!(failed.is_empty(), "{what}: {tally}\n{failed:#?}");
+        assert!(failed.is_empty() && tally.ended_early == 0, "{what}: {tally}\n{failed:#?}");
         tally
     }
 }
@@ -120,8 +123,10 @@ pub struct Tally {
     pub strange: usize,
     /// Kept connections that were found closed.
     pub closed: usize,
-    /// Kept connections that were reset as a request was on its way.
+    /// Kept connections that were reset as a request was on its way, unread.
     pub reset: usize,
+    /// Kept connections that ended as a request was on its way, perhaps read.
+    pub ended_early: usize,
 }
 
 impl Tally {
@@ -138,6 +143,7 @@ impl Tally {
             } += 1;
             tally.closed += request.closed;
             tally.reset += request.reset;
+            tally.ended_early += request.ended_early;
         }
         tally
     }
@@ -150,11 +156,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answered, refused, cut, timed_out, strange, closed, reset } = self;
+        let Self { answered, refused, cut, timed_out, strange, closed, reset, ended_early } = self;
         write!(
             f,
             "{answered} answered, {refused} refused, {cut} cut, {timed_out} timed out, {strange} strange; kept connections: \
-             {closed} closed while idle, {reset} reset at reuse"
+             {closed} closed while idle, {reset} reset at reuse, {ended_early} ended at reuse"
         )
     }
 }
