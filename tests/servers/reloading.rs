@@ -57,7 +57,7 @@ fn go_is_reloaded_25_times_with_a_queue_for_each_slot() {
     reloads_what_takes_for_idle_what_has_begun("go, reuseport, keep-alive", &server.keep_alive());
 }
 
-/// `net/http` takes a connection for idle until a request's first line has been parsed, and may have read it when it closes that
+/// `net/http` takes a connection for idle until it has parsed a request's header, and may have read that when it closes the
 /// connection in `Shutdown`: it ends, rather than being reset. No handler has seen the request, and clients ask again.
 fn reloads_what_takes_for_idle_what_has_begun(name: &str, server: &Server) {
     let mut pool = Pool::start(server);

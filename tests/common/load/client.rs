@@ -202,11 +202,14 @@ fn is_cut(error: &Error) -> bool {
 }
 
 fn failure(error: Error) -> Outcome {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Outcome::Refused,
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => Outcome::TimedOut,
-        _ if is_cut(&error) => Outcome::Cut,
-        _ => Outcome::Strange(error.to_string()),
+    if error.kind() == ErrorKind::ConnectionRefused {
+        Outcome::Refused
+    } else if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+        Outcome::TimedOut
+    } else if is_cut(&error) {
+        Outcome::Cut
+    } else {
+        Outcome::Strange(error.to_string())
     }
 }
 
