@@ -1,7 +1,7 @@
 //! What matters most, with each Node.
 
 use crate::pool::{BOTH, Primary};
-use crate::{deaths, listening, messages, packages, sharing, stopping};
+use crate::{deaths, listening, messages, packages, replacing, sharing, stopping};
 
 macro_rules! with_each {
     ($($module:ident = $version:literal),*) => {$(
@@ -46,6 +46,13 @@ macro_rules! with_each {
             #[test]
             fn whoever_has_connected_is_answered() {
                 stopping::answers_all_who_have_connected($version);
+            }
+
+            #[test]
+            fn workers_are_replaced_under_load() {
+                for balance in ["round-robin", "source-ip", "kernel", "shared"] {
+                    replacing::reloads($version, balance);
+                }
             }
 
             #[test]

@@ -17,9 +17,12 @@ mod every_node;
 mod figures;
 mod full;
 mod listening;
+#[path = "../common/load/mod.rs"]
+mod load;
 mod messages;
 mod packages;
 mod pool;
+mod replacing;
 mod sharing;
 mod stopping;
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Server;
 use crate::common::{Program, field, wait_until};
-use crate::load::{Load, Protocol, ask};
+use crate::load::{Client, Load};
+use crate::programs::Server;
 
 const PORT: u16 = 8000;
 
@@ -37,25 +37,60 @@ pub struct Pool {
     program: Program,
     /// PID 1's number out here.
     supervisor: i32,
-    address: SocketAddr,
-    protocol: Protocol,
     kills: Vec<Kill>,
+    generation: u64,
 }
 
 impl Pool {
-    /// Starts it.
+    /// Starts it, and waits until all workers are ready, and the first answer has come.
     pub fn start(server: &Server) -> Self {
         let mut unshare = Command::new("unshare");
         unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", env!("CARGO_BIN_EXE_allcores")]);
-        unshare.args(["--mode", server.mode, "--workers", &server.workers.to_string()]);
-        unshare.args(["--listen", &server.address.to_string(), "--"]).args(&server.command);
+        unshare.args(["--workers", &server.workers.to_string(), "--listen", &server.address.to_string()]);
+        for (name, value) in &server.settings {
+            unshare.args([&format!("--{name}"), value]);
+        }
+        unshare.arg("--").args(&server.command);
         unshare.envs(server.environment.iter().map(|(name, value)| (name, value)));
         let mut program = Program::start(unshare);
         let supervisor = wait_until("unshare has a child", || {
             assert!(!program.has_ended(), "it could not begin: {:?}", program.lines());
             children(program.pid()).first().copied()
         });
-        Self { program, supervisor, address: server.address, protocol: server.protocol, kills: Vec::new() }
+        let pool = Self { program, supervisor, kills: Vec::new(), generation: 1 };
+        for slot in 0..server.workers {
+            pool.wait_for(&["worker ready", &format!(" slot={slot} ")]);
+        }
+        let mut client = Client::new(server.address, server.protocol);
+        wait_until("it answers", || client.ask("/").is_ok().then_some(()));
+        pool
+    }
+
+    /// Waits for a line of the log that has all these words in it.
+    pub fn wait_for(&self, words: &[&str]) -> String {
+        self.program.wait_for_line(words)
+    }
+
+    /// How many lines have this in them so far.
+    pub fn count(&self, part: &str) -> usize {
+        self.program.lines().iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Sends a signal to PID 1.
+    pub fn send(&self, signal: Signal) {
+        kill(Pid::from_raw(self.supervisor), signal).unwrap();
+    }
+
+    /// Asks it to replace all workers. The line that says how that went.
+    pub fn reload(&mut self) -> String {
+        self.send(Signal::SIGHUP);
+        self.verdict()
+    }
+
+    /// Waits for the end of the next reload. The line that says how it went.
+    pub fn verdict(&mut self) -> String {
+        self.generation += 1;
+        self.wait_for(&["took=", "reload ", &format!(" generation={} ", self.generation)])
     }
 
     /// The kills so far.
@@ -77,18 +112,10 @@ impl Pool {
         numbers("worker ready").into_iter().filter(|worker| !dead.contains(worker)).collect()
     }
 
-    /// Waits until all have been reported ready, and the first answer has come.
-    pub fn wait_until_serving(&self, workers: u16) {
-        for slot in 0..workers {
-            self.program.wait_for_line(&["worker ready", &format!(" slot={slot} ")]);
-        }
-        wait_until("it answers", || ask(self.address, self.protocol).is_ok().then_some(()));
-    }
-
     /// Kills these workers, without waiting for the effect.
     pub fn kill(&mut self, workers: &[WorkerId]) {
         for worker in workers {
-            let line = self.program.wait_for_line(&["worker ready", &format!(" worker={worker} ")]);
+            let line = self.wait_for(&["worker ready", &format!(" worker={worker} ")]);
             let inside = number(&line, "pid").unwrap();
             let pid = self.outside(inside as i32);
             let before = Instant::now();
@@ -100,7 +127,7 @@ impl Pool {
     /// Waits until each one's death was reported, its slot has a ready worker again, and that one has answered clients.
     pub fn wait_until_replaced(&self, workers: &[WorkerId], load: &Load) {
         for worker in workers {
-            let death = self.program.wait_for_line(&["worker died", &format!(" worker={worker} ")]);
+            let death = self.wait_for(&["worker died", &format!(" worker={worker} ")]);
             assert!(death.contains("signal=KILL") && death.contains("cause=crashed"), "{death}");
             let slot = number(&death, "slot").unwrap();
             let successor = wait_until("the slot has a ready worker again", || {
@@ -109,15 +136,20 @@ impl Pool {
                 let in_slot = ready.filter(|line| number(line, "slot") == Some(slot));
                 in_slot.filter_map(|line| number(line, "worker")).find(|candidate| candidate > worker)
             });
-            wait_until("the replacement serves", || load.served().contains(&successor).then_some(()));
+            load.wait_for_answer_of(successor);
         }
     }
 
     /// Asks it to stop: its exit code, and how long that took.
     pub fn stop(&mut self) -> (i32, Duration) {
         let asked = Instant::now();
-        kill(Pid::from_raw(self.supervisor), Signal::SIGTERM).unwrap();
+        self.send(Signal::SIGTERM);
         (self.program.wait(), asked.elapsed())
+    }
+
+    /// Waits for its end: its exit code.
+    pub fn wait(&mut self) -> i32 {
+        self.program.wait()
     }
 
     /// The number out here of PID 1's child that has this number inside.

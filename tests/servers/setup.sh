@@ -9,7 +9,7 @@ mkdir -p "$DIRECTORY"
 exec 9>"$DIRECTORY/lock"
 flock 9
 
-"$HERE/../common/install.sh" "$GO:golang-1.19-go" node:nodejs puma:puma php-fpm8.2:php8.2-fpm unshare:util-linux
+"$HERE/../common/install.sh" "$GO:golang-1.19-go" node:nodejs nginx:nginx-light puma:puma php-fpm8.2:php8.2-fpm unshare:util-linux
 "$HERE/../common/venv.sh" "$DIRECTORY/venv" gunicorn hypercorn uvicorn
 
 if [ ! "$DIRECTORY/go-server" -nt "$HERE/apps/server.go" ]; then
