@@ -52,7 +52,9 @@ fn live_a_whole_life(wrapper: &[&str], change: impl Fn(Launch) -> Launch) -> Str
     private_network();
     let line = format!("(setsid sleep 1000 &); exec python3 {}", script.display());
     let launch = allcores_sh(&line).binary(&binary).through(wrapper);
-    let mut running = change(launch).set("LISTEN", "127.0.0.1:8080").set("WORKERS", "2").start();
+    // Not that of the container in which the tests may run, which is writable or not.
+    let launch = change(launch).set("TERMINATION_LOG", "/dev/null");
+    let mut running = launch.set("LISTEN", "127.0.0.1:8080").set("WORKERS", "2").start();
     running.output.next_of(2, "up");
     assert!(ask("127.0.0.1:8080").ends_with(" unknown"));
     send(running.worker().1, libc::SIGKILL);
