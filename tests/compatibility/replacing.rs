@@ -248,7 +248,7 @@ fn a_stop_serves_on_until_the_delay_is_over_and_finishes_what_is_in_hand() {
     let requests = load.finish();
     let delay = std::time::Duration::from_secs(3);
     let failed: Vec<_> = requests.iter().filter(|request| !request.is_ok()).collect();
-    println!("{} requests, {} failed, all of them after the delay", requests.len(), failed.len());
+    println!("{}; all failures are after the delay", Tally::of(&requests));
     assert!(!failed.is_empty(), "nobody serves any more");
     assert!(failed.iter().all(|request| request.ended >= asked + delay), "{failed:#?}");
 }

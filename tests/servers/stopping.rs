@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::load::{Client, Load, Protocol, Request};
+use crate::load::{Client, Load, Protocol, Request, Tally};
 use crate::pool::Pool;
 use crate::programs::{Server, go, gunicorn, node};
 
@@ -28,7 +28,7 @@ fn serves_on(server: Server) {
     assert_eq!(pool.wait(), 0);
     let requests = load.finish();
     let failed: Vec<_> = requests.iter().filter(|request| !request.is_ok()).collect();
-    println!("{} requests, {} failed, all of them after the delay", requests.len(), failed.len());
+    println!("{}; all failures are after the delay", Tally::of(&requests));
     assert!(!failed.is_empty(), "nobody serves any more");
     for request in failed {
         assert!(request.ended >= asked + DELAY, "{request:?} failed {:?} after TERM", request.ended - asked);

@@ -127,6 +127,8 @@ pub struct Tally {
     pub reset: usize,
     /// Kept connections that ended as a request was on its way, perhaps read.
     pub ended_early: usize,
+    /// The longest that anybody waited.
+    pub slowest: Duration,
 }
 
 impl Tally {
@@ -144,6 +146,7 @@ impl Tally {
             tally.closed += request.closed;
             tally.reset += request.reset;
             tally.ended_early += request.ended_early;
+            tally.slowest = tally.slowest.max(request.ended - request.begun);
         }
         tally
     }
@@ -156,10 +159,10 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answered, refused, cut, timed_out, strange, closed, reset, ended_early } = self;
+        let Self { answered, refused, cut, timed_out, strange, closed, reset, ended_early, slowest } = self;
         write!(
             f,
-            "{answered} answered, {refused} refused, {cut} cut, {timed_out} timed out, {strange} strange; kept connections: \
+            "{answered} answered within {slowest:?}, {refused} refused, {cut} cut, {timed_out} timed out, {strange} strange; kept connections: \
              {closed} closed while idle, {reset} reset at reuse, {ended_early} ended at reuse"
         )
     }
