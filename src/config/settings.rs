@@ -150,7 +150,7 @@ settings! {
         max_connections: CountLimit = "off",
             "Mode `cluster`: replace a worker that was handed this many, ±10 %.";
         max_memory: SizeLimit = "off",
-            "Replace a worker whose PSS (RSS where PSS cannot be read) stays above this: `512MiB`, or `25%` of the container's memory limit.";
+            "Replace a worker that has more memory than this, twice in ten seconds, with all that it started (PSS, or RSS where that cannot be read): `512MiB`, or `25%` of the container's memory limit.";
         surge: Portion = "1",
             "How many extra workers a roll-out may have at once: a number, or a percentage of the workers, rounded up.";
         reload_on_change: Option<Paths> = "",

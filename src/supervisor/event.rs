@@ -181,7 +181,7 @@ pub enum Scale {
 pub struct Measurements {
     /// The container's cores.
     pub cores: u16,
-    /// Bytes that a worker's process has in memory, by PSS if that can be read; those that could not be read are left out.
+    /// Bytes that a worker has in memory with all that it started, by PSS if that can be read; what could not be read is left out.
     pub memory: Vec<(Pid, u64)>,
     /// Connections that wait to be accepted from a slot's own sockets, in mode `reuseport`.
     pub queues: Vec<(Slot, u32)>,

@@ -257,7 +257,7 @@ impl System {
         self.is_lean = false;
         Measurements {
             cores: self.groups().cores(cgroup::allowed_cores().len()).count,
-            memory: pids.iter().filter_map(|pid| Some((*pid, readings::memory(*pid)?))).collect(),
+            memory: readings::memory_of(pids),
             queues: self.performer.sockets.queues(),
         }
     }

@@ -3,12 +3,14 @@
 //! Everything may be missing: a process that is gone, another user's, a kernel without the file, a container without
 //! `/proc`. Decides nothing, and remembers nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cgroup::{self, Cgroups};
+use super::descendants;
 use crate::ids::Pid;
 use crate::observe::figures::{Container, Usage};
 
@@ -20,6 +22,24 @@ pub fn usage(pid: Pid) -> Usage {
 /// Bytes that a process has in memory.
 pub fn memory(pid: Pid) -> Option<u64> {
     memory_in(&directory(Path::new("/"), pid)?)
+}
+
+/// Bytes that workers have in memory, each with all that it has started: the process that we know may be no more than the parent of
+/// those that serve.
+pub fn memory_of(workers: &[Pid]) -> Vec<(Pid, u64)> {
+    if workers.is_empty() {
+        return Vec::new();
+    }
+    let root = std::process::id();
+    let mut sums = BTreeMap::new();
+    for process in descendants::of(root).unwrap_or_default() {
+        let lineage = descendants::lineage(process.pid, root);
+        let worker = lineage.into_iter().find(|ancestor| workers.contains(ancestor));
+        if let Some((worker, bytes)) = worker.zip(memory(process.pid)) {
+            *sums.entry(worker).or_default() += bytes;
+        }
+    }
+    sums.into_iter().collect()
 }
 
 /// What the container uses.

@@ -1,9 +1,9 @@
-//! A container whose cores change while it runs: the pool follows.
+//! What is read every ten seconds: cores, which the pool follows, and memory, which a worker may have too much of.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::harness::{Launch, allcores_with, field, until};
+use crate::harness::{Launch, allcores_sh, allcores_with, field, until};
 use crate::kernel::private_network;
 use crate::sockets::ask;
 
@@ -61,4 +61,17 @@ fn a_pool_grows_with_its_cores_though_each_slot_has_its_own_socket() {
     until("both serve", || ask(ADDRESS).starts_with("1 ").then_some(()));
     assert!((0..40).any(|_| ask(ADDRESS).starts_with("0 ")));
     assert_eq!(running.stop().code, Some(0));
+}
+
+#[test]
+fn what_a_worker_has_started_counts_as_its_own() {
+    let hog =
+        "python3 -c 'import time; a = bytearray(64 << 20); print(\"up\", flush=True); time.sleep(1000)'";
+    let launch = allcores_sh(&format!("{hog} & wait")).set("WORKERS", "1").set("RESTART", "always");
+    let mut running = launch.set("READY", "alive:0").set("MAX_MEMORY", "48MiB").start();
+    running.output.next("up");
+    let line = running.log.next("worker came to its limit");
+    assert_eq!(field(&line, "limit"), "\"MAX_MEMORY\"", "{line}");
+    let line = running.log.next("worker died");
+    assert_eq!(field(&line, "cause"), "memory", "{line}");
 }
