@@ -129,7 +129,7 @@ fuzz_target!(|data: &[u8]| {
         let worker = WorkerId(u64::from(what % 3));
         if !shell.joined.contains(&worker) {
             let _ = shell.cluster.reaped(worker);
-            shell.cluster.join(worker, Slot(u16::from(what % 3)), Some(u64::from(what)));
+            shell.cluster.join(worker, Slot(u16::from(what % 3)), Some(u64::from(*what)));
             shell.joined.insert(worker);
         }
         match what / 3 % 8 {
