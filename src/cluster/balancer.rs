@@ -14,7 +14,7 @@ use crate::supervisor::time::Time;
 
 /// Most offers that a worker may leave unanswered. Several are read and answered in one turn of its loop, which saves it and
 /// us from waking each other for each; what is behind a long turn waits for its end, so they are few.
-pub const DEPTH: usize = 4;
+pub const DEPTH: usize = 8;
 /// Whoever took one so long ago or less is quick, and may have several; anybody else may be busy, and has one.
 pub const QUICK: Duration = Duration::from_millis(5);
 /// So many workers may die with a connection next in hand before it is taken for the reason, and closed.

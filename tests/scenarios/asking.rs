@@ -51,22 +51,22 @@ fn answers_to_questions_and_handles_come_in_order() {
     primary.says(1, &answer(3, true));
     primary.went(
         "
-             0 clients: 1
-               - accept up to 4 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
-             0 1 is asked
-               - ask 1: (net.Native)
-             0 clients: 1
-               - accept up to 3 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
-             0 1: HANDLE_NACK
-             0 1: HANDLE_NACK
-               - write to 1 again
-               - worker 1 is alive after 0ms
-             0 1: HANDLE_ACK
-             0 1: accepted=true ack=3 seq=9
-               - close connection 2
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 1",
+           0 clients: 1
+             - accept up to 8 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
+           0 1 is asked
+             - ask 1: (net.Native)
+           0 clients: 1
+             - accept up to 7 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
+           0 1: HANDLE_NACK
+           0 1: HANDLE_NACK
+             - write to 1 again
+             - worker 1 is alive after 0ms
+           0 1: HANDLE_ACK
+           0 1: accepted=true ack=3 seq=9
+             - close connection 2
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 1",
     );
 }
 

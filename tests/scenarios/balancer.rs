@@ -17,43 +17,51 @@ fn whoever_has_been_free_for_longest_is_next() {
     primary.clients(1);
     primary.went(
         "
-             0 clients: 1
-               - accept up to 2 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-             0 1: HANDLE_ACK | accepted=true ack=1 seq=9
-               - close connection 0
-             0 clients: 1
-               - accept up to 5 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
-             0 2: HANDLE_ACK | accepted=true ack=1 seq=9
-               - close connection 1
-             0 clients: 1
-               - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2",
+           0 clients: 1
+             - accept up to 2 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
+           0 1: HANDLE_ACK | accepted=true ack=1 seq=9
+             - close connection 0
+           0 clients: 1
+             - accept up to 9 at listener 0
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 1
+           0 2: HANDLE_ACK | accepted=true ack=1 seq=9
+             - close connection 1
+           0 clients: 1
+             - accept up to 16 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2",
     );
 }
 
 #[test]
 fn what_nobody_has_room_for_stays_in_the_kernel() {
     let mut primary = Primary::quick(ROUND_ROBIN, 2);
-    primary.clients(10);
+    primary.clients(18);
     primary.answers(2, 2, true);
     primary.went(
         "
-             0 clients: 10
-               - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 6
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 7
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 8
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 9
-             0 2: HANDLE_ACK | accepted=true ack=2 seq=9
-               - close connection 3
-               - accept up to 1 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 10",
+           0 clients: 18
+             - accept up to 16 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 6
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 7
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 8
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 9
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 10
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 11
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=7, with connection 12
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=7, with connection 13
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=8, with connection 14
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=8, with connection 15
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=9, with connection 16
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=9, with connection 17
+           0 2: HANDLE_ACK | accepted=true ack=2 seq=9
+             - close connection 3
+             - accept up to 1 at listener 0
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=10, with connection 18",
     );
 }
 
@@ -67,21 +75,21 @@ fn who_has_the_fewest_to_answer_is_next() {
     primary.clients(2);
     primary.went(
         "
-             0 clients: 2
-               - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
-             0 2: HANDLE_ACK | accepted=true ack=2 seq=9
-               - close connection 3
-             0 clients: 1
-               - accept up to 7 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
-             0 2: HANDLE_ACK | accepted=true ack=3 seq=9
-               - close connection 4
-             0 clients: 2
-               - accept up to 7 at listener 0
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 5
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 6",
+           0 clients: 2
+             - accept up to 16 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
+           0 2: HANDLE_ACK | accepted=true ack=2 seq=9
+             - close connection 3
+           0 clients: 1
+             - accept up to 15 at listener 0
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
+           0 2: HANDLE_ACK | accepted=true ack=3 seq=9
+             - close connection 4
+           0 clients: 2
+             - accept up to 15 at listener 0
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 5
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 6",
     );
 }
 
@@ -96,18 +104,18 @@ fn whoever_has_taken_one_a_moment_ago_may_have_several() {
     primary.clients(1);
     primary.went(
         "
-             0 clients: 4
-               - accept up to 1 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
-             0 1: HANDLE_ACK | accepted=true ack=1 seq=9
-               - close connection 0
-               - accept up to 4 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 3
-             5 1: HANDLE_ACK | accepted=true ack=2 seq=9
-               - close connection 1
-            10 clients: 1",
+           0 clients: 4
+             - accept up to 1 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=1, with connection 0
+           0 1: HANDLE_ACK | accepted=true ack=1 seq=9
+             - close connection 0
+             - accept up to 8 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 3
+           5 1: HANDLE_ACK | accepted=true ack=2 seq=9
+             - close connection 1
+          10 clients: 1",
     );
 }
 
@@ -122,19 +130,19 @@ fn answers_may_come_in_any_order() {
     primary.says(1, &answer(2, true));
     primary.went(
         "
-             0 clients: 4
-               - accept up to 8 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
-             0 1: HANDLE_ACK
-             0 1: HANDLE_ACK
-             0 1: accepted=true ack=3 seq=9
-               - close connection 4
-             0 1: accepted=false ack=2 seq=9
-               - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 2
-             0 1: accepted=true ack=2 seq=9",
+           0 clients: 4
+             - accept up to 16 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 2
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 3
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 4
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 5
+           0 1: HANDLE_ACK
+           0 1: HANDLE_ACK
+           0 1: accepted=true ack=3 seq=9
+             - close connection 4
+           0 1: accepted=false ack=2 seq=9
+             - to 2: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 2
+           0 1: accepted=true ack=2 seq=9",
     );
 }
 
@@ -199,20 +207,20 @@ fn while_all_decline_nothing_is_accepted_for_them_and_then_they_are_tried_with_o
     primary.answers(1, 4, true);
     primary.went(
         "
-             0 clients: 2
-               - accept up to 4 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
-             0 1: HANDLE_ACK | accepted=false ack=2 seq=9
-             0 1: HANDLE_ACK | accepted=false ack=3 seq=9
-             0 clients: 1
-            10 deadline
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 1
-            10 1: HANDLE_ACK | accepted=true ack=4 seq=9
-               - close connection 1
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 2
-               - accept up to 3 at listener 0
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 3",
+           0 clients: 2
+             - accept up to 8 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=2, with connection 1
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=3, with connection 2
+           0 1: HANDLE_ACK | accepted=false ack=2 seq=9
+           0 1: HANDLE_ACK | accepted=false ack=3 seq=9
+           0 clients: 1
+          10 deadline
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=4, with connection 1
+          10 1: HANDLE_ACK | accepted=true ack=4 seq=9
+             - close connection 1
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=5, with connection 2
+             - accept up to 7 at listener 0
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 3",
     );
 }
 

@@ -10,7 +10,7 @@ const ROUND_ROBIN: Sharing = Sharing::HandOver(Choice::RoundRobin);
 #[test]
 fn whoever_is_in_is_accepted_and_offered_and_nobody_else_is_let_in() {
     let mut primary = Primary::quick(ROUND_ROBIN, 1);
-    primary.clients(6);
+    primary.clients(10);
     primary.chapter();
     primary.closes();
     primary.answers(1, 2, true);
@@ -19,27 +19,27 @@ fn whoever_is_in_is_accepted_and_offered_and_nobody_else_is_let_in() {
     primary.answers(1, 4, true);
     primary.went(
         "
-             0 we end
-               - let nobody in at listener 0
-               - accept up to 64 at listener 0
-               - close listener 0
-             0 1: HANDLE_ACK | accepted=true ack=2 seq=9
-               - close connection 1
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=6, with connection 5
-             0 1: HANDLE_ACK | accepted=true ack=3 seq=9
-               - close connection 2
-               - to 1: (net.Native) newconn key=:8000:4:-1 seq=7, with connection 6
-             0 1 is told to leave
-               - to 1: disconnect seq=8
-             0 1: HANDLE_ACK | accepted=true ack=4 seq=9
-               - close connection 3",
+           0 we end
+             - let nobody in at listener 0
+             - accept up to 64 at listener 0
+             - close listener 0
+           0 1: HANDLE_ACK | accepted=true ack=2 seq=9
+             - close connection 1
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=10, with connection 9
+           0 1: HANDLE_ACK | accepted=true ack=3 seq=9
+             - close connection 2
+             - to 1: (net.Native) newconn key=:8000:4:-1 seq=11, with connection 10
+           0 1 is told to leave
+             - to 1: disconnect seq=12
+           0 1: HANDLE_ACK | accepted=true ack=4 seq=9
+             - close connection 3",
     );
 }
 
 #[test]
 fn what_nobody_in_rotation_can_take_is_closed() {
     let mut primary = Primary::quick(ROUND_ROBIN, 2);
-    primary.clients(12);
+    primary.clients(20);
     primary.closes();
     primary.chapter();
     primary.is_told_to_leave(1, false);
@@ -47,19 +47,23 @@ fn what_nobody_in_rotation_can_take_is_closed() {
     primary.ends(2);
     primary.went(
         "
-             0 1 is told to leave
-               - to 1: disconnect seq=6
-             0 2 is told to leave
-               - to 2: disconnect seq=6
-               - close connection 10
-               - close connection 11
-               - close connection 12
-               - close connection 13
-             0 channel of 2 ends
-               - close connection 3
-               - close connection 5
-               - close connection 7
-               - close connection 9",
+           0 1 is told to leave
+             - to 1: disconnect seq=10
+           0 2 is told to leave
+             - to 2: disconnect seq=10
+             - close connection 18
+             - close connection 19
+             - close connection 20
+             - close connection 21
+           0 channel of 2 ends
+             - close connection 3
+             - close connection 5
+             - close connection 7
+             - close connection 9
+             - close connection 11
+             - close connection 13
+             - close connection 15
+             - close connection 17",
     );
 }
 

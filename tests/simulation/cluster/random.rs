@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use allcores::cluster::balancer::Choice;
+use allcores::cluster::balancer::{Choice, DEPTH};
 use allcores::ids::{ListenerId, WorkerId};
 use allcores::supervisor::backoff::Random;
 
@@ -240,11 +240,11 @@ fn a_burst_is_spread_evenly_among_who_is_quick_and_the_rest_stays_in_the_kernel(
     world.node(worker).read();
     world.answers(worker, true);
     world.delivers(worker, usize::MAX);
-    assert_eq!(world.node(worker).inbox.len(), 4);
+    assert_eq!(world.node(worker).inbox.len(), DEPTH);
     for worker in world.workers.keys().copied().collect::<Vec<_>>() {
         world.exchange(worker);
     }
-    assert_eq!(burst(&mut world), [4, 4, 4]);
+    assert_eq!(burst(&mut world), [DEPTH; 3]);
     world.heals();
 }
 
