@@ -6,7 +6,7 @@ use super::scaling::Sizing;
 use super::shutdown::{Ending, Phase};
 use super::status::{PhaseStatus, ReloadStatus, RoleStatus, Status, WorkerStatus};
 use super::time::Time;
-use super::worker::{Role, State, Worker};
+use super::worker::{Role, Worker};
 use crate::cluster::Cluster;
 
 impl Supervisor {
@@ -74,17 +74,7 @@ impl Supervisor {
             state: worker.state.name(),
             process: process.map(|process| (process.worker, process.pid)),
             age: process.map(|process| now - process.born),
-            rests: match worker.state {
-                State::Resting { until } => Some(until - now),
-                State::Spawning { .. }
-                | State::Starting { .. }
-                | State::Ready { .. }
-                | State::Settling { .. }
-                | State::Leaving { .. }
-                | State::Stopping { .. }
-                | State::Killed { .. }
-                | State::Finished => None,
-            },
+            rests: worker.state.rests_until().map(|until| until - now),
             restarts: worker.starts.saturating_sub(1),
             failures: worker.backoff.failures(),
             says: worker.vitals.says.clone(),

@@ -3,14 +3,19 @@
 //! Decides which words make a worker ready, when the pool as a whole is, what our own supervisor hears of it, and when being
 //! unready has lasted too long.
 
+use std::time::Duration;
+
 use super::Supervisor;
 use super::action::{Action, Announcement, Notice};
 use super::event::Notification;
 use super::shutdown::{Ending, Phase};
 use super::time::Time;
-use super::worker::{Awaits, Leave, Process, Role, Sign, State};
+use super::worker::{Awaits, Leave, Process, Role, Sign, State, Why};
 use crate::config::{Readiness, Word};
 use crate::ids::{Pid, WorkerId};
+
+/// Most time that a worker gets for asking once: a roll-out may wait for it.
+const LONGEST_EXTENSION: Duration = Duration::from_secs(3600);
 
 /// Whether enough workers are ready, and since when not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +78,7 @@ impl Supervisor {
             Notification::Alive => vitals.sign = Sign::Seen(now),
             Notification::Hung => self.hung(now, index),
             Notification::Stopping => self.said_stopping(now, index),
-            Notification::Extend(time) => self.extend(now + time, index),
+            Notification::Extend(time) => self.extend(now + time.min(LONGEST_EXTENSION), index),
             Notification::MainPid(lineage) => {
                 let is_its_own = lineage.contains(&process.pid);
                 // A worker that says it again and again fills no log.
@@ -90,9 +95,15 @@ impl Supervisor {
     fn extend(&mut self, until: Time, index: usize) {
         match &mut self.workers[index].state {
             State::Starting { awaits: Awaits::Word { until: Some(patience), .. }, .. }
-            | State::Stopping { leave: Leave { kill_at: Some(patience), .. }, .. } => {
-                *patience = until.max(*patience)
-            }
+            | State::Stopping {
+                leave:
+                    Leave {
+                        // Who hangs and can still ask has had its time.
+                        why: Why::Retired(_) | Why::NotReady | Why::Itself(_),
+                        kill_at: Some(patience),
+                    },
+                ..
+            } => *patience = until.max(*patience),
             State::Starting { .. }
             | State::Stopping { .. }
             | State::Settling { .. }

@@ -108,7 +108,9 @@ impl Supervisor {
     /// Replaces the worker of one slot when its turn has come. Asked twice is asked once.
     pub(super) fn replace(&mut self, slot: Slot, errand: Errand) {
         let known = self.errands.iter().any(|(asked, why)| *asked == slot && *why == errand);
-        if !known && self.errands.len() < MOST_ERRANDS {
+        if self.errands.len() >= MOST_ERRANDS {
+            self.answer_restart(errand, Answer::Failed("too many wait to be replaced".to_owned()));
+        } else if !known {
             self.errands.push_back((slot, errand));
         }
     }
@@ -287,8 +289,10 @@ impl Supervisor {
             self.answer_restart(errand, Answer::Failed("allcores is stopping".to_owned()));
         }
         for index in 0..self.workers.len() {
-            if matches!(self.workers[index].role, Role::Replacement(_)) {
-                self.dismiss(now, index, Cause::Stopped, None);
+            match &mut self.workers[index].role {
+                Role::Replacement(_) => self.dismiss(now, index, Cause::Stopped, None),
+                Role::Former { then } => *then = None,
+                Role::Current => {}
             }
         }
     }

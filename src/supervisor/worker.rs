@@ -152,6 +152,12 @@ impl State {
         }
     }
 
+    /// Until when it rests, if it does.
+    pub fn rests_until(&self) -> Option<Time> {
+        let Self::Resting { until } = self else { return None };
+        Some(*until)
+    }
+
     /// Why it is to end, if somebody wants it to.
     pub fn why(&self) -> Option<Why> {
         match self {
@@ -305,18 +311,8 @@ impl Worker {
 
     /// Makes it ready if it has lived long enough. Gives the process if this made it so.
     pub fn has_lived(&mut self, now: Time) -> Option<Process> {
-        match self.state {
-            State::Starting { awaits: Awaits::Moment(time), .. } if time <= now => self.ready_at(time),
-            State::Starting { .. }
-            | State::Resting { .. }
-            | State::Spawning { .. }
-            | State::Ready { .. }
-            | State::Settling { .. }
-            | State::Leaving { .. }
-            | State::Stopping { .. }
-            | State::Killed { .. }
-            | State::Finished => None,
-        }
+        let State::Starting { awaits: Awaits::Moment(time), .. } = self.state else { return None };
+        if time <= now { self.ready_at(time) } else { None }
     }
 
     /// It is ready from this moment on, if it was starting. Gives the process if this made it so.

@@ -164,3 +164,32 @@ fn our_own_supervisor_hears_how_we_are() {
         "#,
     );
 }
+
+#[test]
+fn an_extension_has_a_limit_and_none_is_for_who_hangs() {
+    let mut story =
+        Story::pool(&[("ready", "notify"), ("ready_timeout", "5s"), ("workers", "1"), ("watchdog", "3s")]);
+    story.notifies(&[2], vec![Notification::Extend(Duration::MAX)]);
+    story.chapter();
+    story.pass(3_599_999);
+    story.notifies(
+        &[2],
+        vec![Notification::Ready, Notification::Hung, Notification::Extend(Duration::from_secs(60))],
+    );
+    story.pass(5000);
+    story.went(
+        "
+        3599999 2 notifies
+            - worker 1 is ready
+            - worker 1 is hung, silent for 0ms
+            - ABRT to 2
+        3604999 a worker does not stop
+            - KILL to 2
+        ",
+    );
+    let mut late = Story::pool(&[("ready", "notify"), ("ready_timeout", "5s"), ("workers", "1")]);
+    late.notifies(&[2], vec![Notification::Extend(Duration::MAX)]);
+    late.chapter();
+    late.pass(3_600_000);
+    late.went("3600000 a worker is not ready in time\n- worker 1 is not ready after 3600000ms\n- TERM to 2");
+}

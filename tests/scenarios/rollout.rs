@@ -272,3 +272,15 @@ fn a_worker_that_stays_too_big_is_replaced() {
         ",
     );
 }
+
+#[test]
+fn who_asked_hears_once_that_we_stop_however_long_that_takes() {
+    let flags = [("mode", "ports"), ("first_port", "9000"), ("workers", "1"), ("restart", "always")];
+    let mut story = Story::new(&[&flags[..], &[("ready", "alive:0"), ("drain_delay", "3s")]].concat());
+    story.begin();
+    story.chapter();
+    story.demands(7, Demand::Restart(Slot(0)));
+    story.signal("TERM");
+    story.pass(3000);
+    assert_eq!(story.transcript().matches("to client 7").count(), 1, "{}", story.transcript());
+}
