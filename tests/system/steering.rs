@@ -19,6 +19,9 @@ fn start(settings: &[(&str, &str)]) -> (Running, [i32; 2]) {
     let mut running = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value)).start();
     running.output.next_of(2, "up");
     let ready = running.log.next_of(2, "worker ready");
+    // A turn of the loop later, new connections come to both.
+    running.send(libc::SIGWINCH);
+    running.log.next("signal ignored");
     let pid = |slot: &str| {
         let line = ready.iter().find(|line| field(line, "slot") == slot).unwrap();
         running.outer(field(line, "pid").parse().unwrap())
