@@ -3,7 +3,8 @@
 use super::balancer::{Move, Newcomer, Rest};
 use super::conversation::{Handed, Offer};
 use super::listeners::Socket;
-use super::{Cluster, Effect, Handle, Sharing, message};
+use super::message::{self, HandleType};
+use super::{Cluster, Effect, Handle, Sharing};
 use crate::ids::{ListenerId, WorkerId};
 use crate::supervisor::time::Time;
 
@@ -68,14 +69,23 @@ impl Cluster {
         }
     }
 
-    /// We end: nobody new is let in where we accept, and who is in is accepted and offered for as long as there are workers in
-    /// rotation.
+    /// We end: nobody new is let in. Who is in is accepted and offered for as long as there are workers in rotation, or is for
+    /// the workers to accept until they are told to leave.
     pub fn close(&mut self, now: Time) -> Vec<Effect> {
         self.ends = true;
         for (id, listener) in &mut self.listeners {
-            if let (Sharing::HandOver(_), Socket::Bound(_)) = (listener.sharing, &listener.socket) {
-                self.effects.push(Effect::Refuse(*id));
-                listener.balancer.close();
+            match (listener.sharing, &listener.socket) {
+                (Sharing::HandOver(_), Socket::Bound(_)) => {
+                    self.effects.push(Effect::Refuse(*id));
+                    listener.balancer.close();
+                }
+                // The names of UNIX sockets are not known; to shut one that workers have is an error in each of them.
+                (Sharing::OneForAll | Sharing::OnePerSlot, Socket::Bound(Some(_)))
+                    if listener.kind == HandleType::Native =>
+                {
+                    self.effects.push(Effect::Refuse(*id));
+                }
+                (Sharing::OneForAll | Sharing::OnePerSlot, Socket::Bound(_)) | (_, Socket::Binding(_)) => {}
             }
         }
         self.pump(now)

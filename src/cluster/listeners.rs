@@ -31,7 +31,7 @@ pub(super) struct Listener {
     pub(super) quoted: String,
     /// Whose alone it is, when every slot has one.
     slot: Option<Slot>,
-    kind: HandleType,
+    pub(super) kind: HandleType,
     pub(super) sharing: Sharing,
     pub(super) socket: Socket,
     /// What the first worker's server shares with the others.

@@ -45,7 +45,9 @@ macro_rules! with_each {
 
             #[test]
             fn whoever_has_connected_is_answered() {
-                stopping::answers_all_who_have_connected($version);
+                for balance in ["round-robin", "source-ip", "kernel", "shared"] {
+                    stopping::answers_all_who_have_connected($version, balance);
+                }
             }
 
             #[test]

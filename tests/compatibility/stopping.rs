@@ -107,9 +107,10 @@ fn an_open_web_socket_holds_for_half_of_the_time() {
 
 /// Clients ask all the time, each request over a connection of its own, while a stop is asked for. Whoever has connected is
 /// answered, and then everybody is refused.
-pub fn answers_all_who_have_connected(node: u8) {
+pub fn answers_all_who_have_connected(node: u8, balance: &str) {
     let address = own_address();
-    let mut pool = Launch::new("http.js", 3).node(node).at(address).serve(Primary::Ours);
+    let launch = Launch::new("http.js", 3).node(node).at(address).set("balance", balance);
+    let mut pool = launch.serve(Primary::Ours);
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let client = || {
         let mut failures = Vec::new();
@@ -131,8 +132,8 @@ pub fn answers_all_who_have_connected(node: u8) {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
     let count = |kind| failures.iter().filter(|failure| **failure == kind).count();
-    assert_eq!(count(Failure::Silent), 0, "nobody waits in vain");
-    assert_eq!(count(Failure::Cut), 0, "nobody who has connected is cut off");
+    assert_eq!(count(Failure::Silent), 0, "{balance}: nobody waits in vain");
+    assert_eq!(count(Failure::Cut), 0, "{balance}: nobody who has connected is cut off");
     let answered = answered.into_inner();
     wait_until("all that was taken is answered", || {
         assert!(pool.seen("connection").len() <= answered, "{} > {answered}", pool.seen("connection").len());

@@ -68,10 +68,24 @@ fn what_nobody_in_rotation_can_take_is_closed() {
 }
 
 #[test]
-fn sockets_that_workers_accept_from_are_theirs_to_close() {
-    let mut primary = Primary::serving(Sharing::OneForAll, 1);
-    primary.closes();
-    primary.went("0 we end");
+fn where_workers_accept_nobody_else_is_let_in_either() {
+    for sharing in [Sharing::OneForAll, Sharing::OnePerSlot] {
+        let mut primary = Primary::serving(sharing, 1);
+        // Datagrams do not connect, and a UNIX socket cannot be shut without the workers taking that for an error.
+        primary
+            .says(1, r#"{"cmd":"NODE_CLUSTER","act":"queryServer","addressType":"udp4","port":53,"seq":2}"#);
+        primary.says(
+            1,
+            r#"{"cmd":"NODE_CLUSTER","act":"queryServer","address":"/s","addressType":-1,"port":-1,"seq":3}"#,
+        );
+        primary.chapter();
+        primary.closes();
+        primary.went(
+            "
+               0 we end
+                 - let nobody in at listener 0",
+        );
+    }
 }
 
 #[test]
