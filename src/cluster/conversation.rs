@@ -13,6 +13,10 @@ use crate::supervisor::time::Time;
 /// Handles that may be on their way to one worker before siblings' mail is dropped.
 const MOST_HANDLES: usize = 64;
 
+/// Whoever has not answered so many offers has something to do for a while. Fewer than the most that it may have
+/// ([`DEPTH`](super::balancer::DEPTH)): it goes on answering while we look.
+const ENOUGH: usize = 6;
+
 /// A connection that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -50,6 +54,8 @@ pub struct Conversation {
     pub taken: u64,
     /// How many it is to take.
     pub most: Option<u64>,
+    /// How long the last of them was on its way.
+    pub took: Duration,
     /// How long its event loop took to answer the last question.
     pub lag: Option<Duration>,
     /// What was sent with a handle, or as if with one, and neither acknowledged nor refused, in order.
@@ -72,6 +78,7 @@ impl Conversation {
             next_seq: 0,
             taken: 0,
             most,
+            took: Duration::ZERO,
             lag: None,
             handles: VecDeque::new(),
             offers: VecDeque::new(),
@@ -123,6 +130,12 @@ impl Conversation {
     pub fn offered(&mut self, seq: u64, offer: Offer) {
         self.handles.push_back(Handed::Offer(seq));
         self.offers.push_back((seq, offer));
+    }
+
+    /// Whether it has something to take for this long: enough of them, and it is not that quick. The last must have been on its way
+    /// for half as long again, since our own absence is part of that, and would make whoever is quick seem slow.
+    pub fn is_occupied_for(&self, time: Duration) -> bool {
+        self.offers.len() >= ENOUGH && self.took >= time * 3 / 2
     }
 
     /// The oldest handle came, or was lost on the way, or there was none: what it was.

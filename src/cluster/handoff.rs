@@ -20,6 +20,7 @@ impl Cluster {
             listener.balancer.declined(worker, offer.connection, now);
         } else if let Some(time) = listener.balancer.taken(worker, offer.connection, now) {
             conversation.taken += 1;
+            conversation.took = time;
             if conversation.most.is_some_and(|most| conversation.taken == most) {
                 self.effects.push(Effect::Served(worker));
             }

@@ -32,6 +32,11 @@ use listeners::Listener;
 use mail::Letter;
 use message::{FromWorker, SockName};
 
+/// How long we leave workers to what they have. Each answer would wake us, and on a machine without a core to spare that takes one
+/// from a worker in the middle of its turn: with this, two cores and two workers of Node, a connection costs 15 µs of us and 57 of
+/// them instead of 19 and 61, and the slowest of a hundred is there a seventh sooner.
+const LULL: Duration = Duration::from_micros(300);
+
 /// What happened to channels and listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -222,6 +227,15 @@ impl Cluster {
     /// When something that waits may go on.
     pub fn deadline(&self) -> Option<Time> {
         self.listeners.values().filter_map(|listener| listener.balancer.deadline()).min()
+    }
+
+    /// How long nothing that workers or clients do needs us: every worker that takes connections has enough of them until then,
+    /// and whoever connects would have to wait behind those.
+    pub fn lull(&self) -> Option<Duration> {
+        let serves = |worker: &&Conversation| !worker.retired && !worker.listeners.is_empty();
+        let mut serving = self.workers.values().filter(serves).peekable();
+        serving.peek()?;
+        serving.all(|worker| worker.is_occupied_for(LULL)).then_some(LULL)
     }
 
     /// Takes a worker out of rotation: it is offered nothing any more.

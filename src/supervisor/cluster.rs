@@ -1,5 +1,7 @@
 //! The pool as a cluster: what the primary's effects mean for workers.
 
+use std::time::Duration;
+
 use super::Supervisor;
 use super::action::Action;
 use super::rollout::{Errand, Limit};
@@ -36,6 +38,11 @@ impl Supervisor {
             self.channel_ended(now, index);
             self.settle(now);
         }
+    }
+
+    /// How long nothing but signals needs to be heard, once something was.
+    pub fn lull(&self) -> Option<Duration> {
+        self.cluster.as_ref()?.lull()
     }
 
     pub(super) fn cluster_deadline_reached(&mut self, now: Time) {

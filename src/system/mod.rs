@@ -219,6 +219,9 @@ impl System {
 
     /// Sleeps until something happens or is due.
     fn wait(&mut self, events: &mut Events) {
+        if let Some(lull) = self.supervisor.lull() {
+            self.signals.wait(lull);
+        }
         let timeout = match self.deadline() {
             _ if self.reap || self.has_unread() || self.exit.is_some() => Some(Duration::ZERO),
             Some(time) => Some(time - self.clock.now()),

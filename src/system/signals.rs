@@ -8,6 +8,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 
 use crate::signal::Signal;
 
@@ -43,6 +47,13 @@ impl Signals {
             Ok(fd) if fd >= 0 => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
             Ok(_) | Err(_) => Err(io::Error::last_os_error()),
         }
+    }
+
+    /// Sleeps so long, or until there is one.
+    pub fn wait(&self, time: Duration) {
+        let mut signals = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        // Whatever wakes us, and be it an error, we look what there is.
+        let _ = ppoll(&mut signals, Some(TimeSpec::from_duration(time)), None);
     }
 
     /// The signals that came since, in the kernel's order. A standard signal that came several times is there once.

@@ -1,11 +1,15 @@
 //! Workers that cannot or will not take what they are offered.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::client::{Connection, Failure, get};
 use crate::common::{must, wait_until};
-use crate::pool::{BOTH, Launch, Primary, own_address};
+use crate::pool::{BOTH, Launch, Primary, own_address, send};
 
 #[test]
 fn a_full_workers_connections_are_served_by_others() {
@@ -46,6 +50,34 @@ fn a_connection_that_nobody_has_room_for_waits_without_a_spin() {
         drop(held.pop());
         assert!(waits.answer().is_ok(), "{primary:?}");
     }
+}
+
+/// Workers that have enough are left alone for a moment, over and over; not so those that stand still.
+#[test]
+fn workers_that_stand_still_with_all_that_they_can_have_do_not_keep_us_awake() {
+    let address = own_address();
+    let pool = Launch::new("http.js", 2).at(address).serve(Primary::Ours);
+    let answered = AtomicUsize::new(0);
+    let client = || {
+        for _ in 0..100 {
+            get(address).unwrap();
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let used = thread::scope(|scope| {
+        (0..40).for_each(|_| _ = scope.spawn(client));
+        wait_until("the load flows", || (answered.load(Ordering::Relaxed) > 1000).then_some(()));
+        pool.workers().iter().for_each(|worker| send(*worker, Signal::SIGSTOP));
+        let before = pool.processor_time();
+        let mut waits = Connection::open(address).unwrap();
+        waits.patience(Duration::from_secs(1));
+        assert_eq!(waits.get(), Err(Failure::Silent), "nobody runs");
+        let used = pool.processor_time() - before;
+        pool.workers().iter().for_each(|worker| send(*worker, Signal::SIGCONT));
+        used
+    });
+    assert!(used < Duration::from_millis(30), "{used:?} in a second of waiting");
+    assert_eq!(answered.into_inner(), 4000);
 }
 
 fn limit_descriptors(pid: i32, limit: usize) {

@@ -143,6 +143,11 @@ impl Primary {
         self.perform(effects);
     }
 
+    /// How long nothing that workers do needs us.
+    pub fn lull(&self) -> Option<Duration> {
+        self.cluster.lull()
+    }
+
     /// We end.
     pub fn closes(&mut self) {
         self.tell("we end");

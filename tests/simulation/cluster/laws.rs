@@ -327,6 +327,10 @@ impl Laws {
         assert_eq!(cluster.waiting(), waiting, "the primary's book and ours");
         assert!(waiting <= 1024, "{waiting} wait");
         assert!(cluster.deadline().is_none_or(|time| time > now), "a deadline that is over: {now}");
+        let has_something =
+            |(worker, _): &(WorkerId, String)| self.offers.keys().any(|(other, _)| other == worker);
+        let mut serving = self.members.iter().filter(|(worker, _)| !self.retired.contains(worker));
+        assert!(cluster.lull().is_none() || serving.all(has_something), "somebody has nothing to do");
     }
 
     /// Nobody waits, and nobody has an offer that is not answered.
