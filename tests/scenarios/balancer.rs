@@ -1,7 +1,5 @@
 //! Who gets a connection, and what becomes of one that nobody takes.
 
-use std::time::Duration;
-
 use allcores::cluster::Sharing;
 use allcores::cluster::balancer::Choice;
 
@@ -388,45 +386,4 @@ fn one_address_has_one_worker() {
         seen.push(worker);
     }
     assert!(seen[0] == seen[1] && seen[1] == seen[3], "{seen:?}");
-}
-
-#[test]
-fn workers_that_have_enough_are_left_alone_for_a_moment() {
-    let mut primary = Primary::quick(ROUND_ROBIN, 2);
-    assert_eq!(primary.lull(), None, "they have nothing");
-    primary.clients(16);
-    assert_eq!(primary.lull(), None, "the last that they took, they took at once");
-    primary.pass(1);
-    primary.answers(1, 2, true);
-    assert_eq!(primary.lull(), None, "nobody knows of the second yet");
-    primary.answers(2, 2, true);
-    let lull = Some(Duration::from_micros(300));
-    assert_eq!(primary.lull(), lull);
-    primary.answers(1, 3, true);
-    assert_eq!(primary.lull(), lull, "six each are enough");
-    primary.answers(1, 4, true);
-    assert_eq!(primary.lull(), None, "five are not");
-    primary.clients(1);
-    assert_eq!(primary.lull(), lull);
-    primary.answers(2, 3, false);
-    primary.answers(2, 4, false);
-    assert_eq!(primary.lull(), None, "what was declined is none of its own");
-}
-
-#[test]
-fn only_workers_that_take_connections_are_asked_whether_they_have_enough() {
-    let mut primary = Primary::quick(ROUND_ROBIN, 1);
-    primary.clients(8);
-    primary.pass(1);
-    primary.answers(1, 2, true);
-    let lull = Some(Duration::from_micros(300));
-    assert_eq!(primary.lull(), lull);
-    primary.joins(2);
-    assert_eq!(primary.lull(), lull, "it does not listen");
-    primary.says(2, &query(1, 8000));
-    assert_eq!(primary.lull(), None);
-    primary.is_retired(2);
-    assert_eq!(primary.lull(), lull, "it takes nothing any more");
-    primary.is_retired(1);
-    assert_eq!(primary.lull(), None, "there is nobody to leave alone");
 }

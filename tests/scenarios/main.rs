@@ -9,6 +9,7 @@ mod closing;
 mod cluster;
 mod conversation;
 mod leaving;
+mod lull;
 mod mail;
 mod primary;
 mod readiness;
