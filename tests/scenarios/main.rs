@@ -20,4 +20,5 @@ mod shutdown;
 mod steering;
 mod story;
 mod terminal;
+mod transcript;
 mod worker;

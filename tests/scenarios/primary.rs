@@ -2,7 +2,6 @@
 //! for, below. In virtual time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ use allcores::ids::{ConnectionId, ListenerId, Slot, WorkerId};
 use allcores::supervisor::time::Time;
 use serde_json::Value;
 
+use crate::transcript::Transcript;
+
 /// A primary, its shell, and the transcript.
 pub struct Primary {
     pub cluster: Cluster,
@@ -24,7 +25,7 @@ pub struct Primary {
     next_connection: u64,
     bind_error: Option<Errno>,
     accept_fails: bool,
-    transcript: String,
+    transcript: Transcript,
 }
 
 /// A worker's query for a TCP port.
@@ -60,7 +61,7 @@ impl Primary {
             next_connection: 0,
             bind_error: None,
             accept_fails: false,
-            transcript: String::new(),
+            transcript: Transcript::default(),
         }
     }
 
@@ -207,7 +208,7 @@ impl Primary {
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut answers = VecDeque::new();
         for effect in effects {
-            writeln!(self.transcript, "       - {}", told(&effect)).unwrap();
+            self.transcript.then(&told(&effect));
             match effect {
                 Effect::Bind { listener, place, .. } => {
                     let result = self.bind_error.map_or_else(|| Ok(name(&place)), Err);
@@ -254,12 +255,12 @@ impl Primary {
     }
 
     fn tell(&mut self, what: &str) {
-        writeln!(self.transcript, "{:>6} {what}", self.now.since_start().as_millis()).unwrap();
+        self.transcript.tell(self.now, what);
     }
 
     /// What was told so far.
     pub fn transcript(&self) -> &str {
-        &self.transcript
+        self.transcript.text()
     }
 
     /// Forgets what was told so far: the test is about what follows.
@@ -270,10 +271,7 @@ impl Primary {
     /// The story went like this.
     #[track_caller]
     pub fn went(&self, expected: &str) {
-        let lines = |text: &str| {
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert!(lines(&self.transcript) == lines(expected), "the story went:\n{}", self.transcript);
+        self.transcript.must_be(expected);
     }
 }
 

@@ -1,7 +1,6 @@
 //! A story: what happens, and when, on the left; what the supervisor asks for, below. In virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use allcores::cluster::{Effect, Input};
@@ -20,6 +19,7 @@ use allcores::supervisor::status::Status;
 use allcores::supervisor::time::Time;
 
 use crate::primary;
+use crate::transcript::Transcript;
 
 /// A supervisor, a clock that stands until it is told to go, and the transcript.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Story {
     next_pid: i32,
     failure: Option<SpawnFailureKind>,
     is_cluster: bool,
-    transcript: String,
+    transcript: Transcript,
 }
 
 /// A configuration from flags, on two cores.
@@ -60,7 +60,7 @@ impl Story {
         let is_cluster = config.mode == Mode::Cluster;
         let supervisor = Supervisor::new(config, 1);
         let (now, alive, channels) = (Time::default(), BTreeSet::new(), BTreeMap::new());
-        let (next_pid, failure, transcript) = (2, None, String::new());
+        let (next_pid, failure, transcript) = (2, None, Transcript::default());
         Self { supervisor, now, alive, channels, next_pid, failure, is_cluster, transcript }
     }
 
@@ -195,7 +195,7 @@ impl Story {
 
     /// What was told so far.
     pub fn transcript(&self) -> &str {
-        &self.transcript
+        self.transcript.text()
     }
 
     /// The picture of this moment.
@@ -219,14 +219,14 @@ impl Story {
     }
 
     fn happens(&mut self, what: &str, event: Event) {
-        writeln!(self.transcript, "{:>6} {what}", self.now.since_start().as_millis()).unwrap();
+        self.transcript.tell(self.now, what);
         self.quietly(event);
     }
 
     fn quietly(&mut self, event: Event) {
         for action in self.supervisor.handle(self.now, event) {
             if let Some(line) = line(&action) {
-                writeln!(self.transcript, "       - {line}").unwrap();
+                self.transcript.then(&line);
             }
             match action {
                 Action::Spawn(spawn) => self.answer_spawn(spawn),
@@ -280,10 +280,7 @@ impl Story {
     /// The story went like this.
     #[track_caller]
     pub fn went(&self, expected: &str) {
-        let lines = |text: &str| {
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert!(lines(&self.transcript) == lines(expected), "the story went:\n{}", self.transcript);
+        self.transcript.must_be(expected);
     }
 }
 
