@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes local stand-ins, under their real names, for the base images that the project's Dockerfile and the tests' own
-# begin with, from Debian's packages and this machine's Rust. An image that is there already is left alone. Needs
+# Makes local stand-ins, under their real names, for the base images that the project's Dockerfile, the example for Node and the
+# tests' own begin with, from Debian's packages, npm's Node and this machine's Rust. An image that is there already is left alone. Needs
 # DOCKER_HOST. Can be called as often as you like.
 set -eu
 TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
@@ -14,9 +14,10 @@ have_rust() {
   [ "$(docker image inspect --format '{{if .RepoDigests}}pulled{{else}}{{.Config.Labels.toolchain}}{{end}}' \
     rust:1-alpine 2>/dev/null)" = "$1" ]
 }
-if have busybox:stable && { have_rust pulled || have_rust "$toolchain"; }; then exit 0; fi
+if have busybox:stable && have node:22-slim && { have_rust pulled || have_rust "$toolchain"; }; then exit 0; fi
 
-"$(dirname "$(readlink -f "$0")")/../common/install.sh" mmdebstrap:mmdebstrap /usr/share/doc/busybox-static:busybox-static \
+COMMON=$(dirname "$(readlink -f "$0")")/../common
+"$COMMON/install.sh" mmdebstrap:mmdebstrap /usr/share/doc/busybox-static:busybox-static \
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -30,6 +31,18 @@ if ! have busybox:stable; then
   chmod 1777 "$root/tmp"
   echo 'root:x:0:0::/:/bin/sh' >"$root/etc/passwd"
   tar -C "$root" -c . | docker import -c 'ENV PATH=/bin' -c 'CMD ["sh"]' - busybox:stable >/dev/null
+fi
+
+# Node, with the libraries that it names, from this machine.
+if ! have node:22-slim; then
+  echo 'making node:22-slim' >&2
+  root=$WORK/node
+  mkdir -p "$root/usr/local/bin" "$root/tmp"
+  "$COMMON/npm.sh" "$WORK/npm" node@22
+  cp "$WORK/npm/node_modules/node/bin/node" "$root/usr/local/bin/"
+  ldd "$root/usr/local/bin/node" | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} "$root"
+  chmod 1777 "$root/tmp"
+  tar -C "$root" -c . | docker import -c 'ENV PATH=/usr/local/bin' -c 'CMD ["node"]' - node:22-slim >/dev/null
 fi
 
 # This machine's toolchain, with its musl targets, on a Debian; apk and rustup have nothing to do there.

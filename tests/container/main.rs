@@ -13,6 +13,7 @@ mod arm64;
 mod common;
 mod docker;
 mod ends;
+mod example;
 mod health;
 #[path = "../chart/helm.rs"]
 mod helm;
