@@ -75,18 +75,16 @@ impl Cluster {
     pub fn close(&mut self, now: Time) -> Vec<Effect> {
         self.ends = true;
         for (id, listener) in &mut self.listeners {
-            match (listener.sharing, &listener.socket) {
-                (Sharing::HandOver(_), Socket::Bound(_)) => {
+            let Socket::Bound(name) = &listener.socket else { continue };
+            let is_tcp = listener.kind == HandleType::Native && name.is_some();
+            match listener.sharing {
+                Sharing::HandOver(_) => {
                     self.effects.push(Effect::Refuse(*id));
                     listener.balancer.close();
                 }
-                // The names of UNIX sockets are not known; to shut one that workers have is an error in each of them.
-                (Sharing::OneForAll | Sharing::OnePerSlot, Socket::Bound(Some(_)))
-                    if listener.kind == HandleType::Native =>
-                {
-                    self.effects.push(Effect::Refuse(*id));
-                }
-                (Sharing::OneForAll | Sharing::OnePerSlot, Socket::Bound(_)) | (_, Socket::Binding(_)) => {}
+                Sharing::OneForAll | Sharing::OnePerSlot if is_tcp => self.effects.push(Effect::Refuse(*id)),
+                // Datagrams do not connect, and a UNIX socket that workers have would become an error in each of them.
+                Sharing::OneForAll | Sharing::OnePerSlot => {}
             }
         }
         self.pump(now)
