@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::figures::AcceptError;
+use super::rendezvous::weight;
 use crate::ids::{ConnectionId, WorkerId};
 use crate::supervisor::time::Time;
 
@@ -26,6 +27,9 @@ const DECLINED_FIRST: Duration = Duration::from_millis(10);
 const DECLINED_LONGEST: Duration = Duration::from_millis(250);
 /// How soon a failure to accept is tried again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// What a client is given that had begun to connect when nobody new was let in any more: a round trip. It believes itself connected
+/// before we know of it. Shorter than workers go on taking connections at a stop.
+const HANDSHAKE: Duration = Duration::from_millis(150);
 /// Most connections that wait, accepted, for a worker.
 pub const MOST_WAITING: usize = 1024;
 /// Most that are accepted at once.
@@ -69,7 +73,9 @@ pub enum Move {
 enum Door {
     /// Yes, and we accept what somebody has room for.
     Open,
-    /// Nobody new; we accept all who are in, since they would be cut off when we close it.
+    /// Nobody new, but until then whoever had begun to connect may come in; we accept all who are in.
+    Closing { until: Time },
+    /// Nobody; we accept all who are in, since they would be cut off when we close it.
     Emptying,
     /// Nobody is in any more.
     Empty,
@@ -228,10 +234,10 @@ impl Balancer {
         self.readable = true;
     }
 
-    /// The kernel lets nobody in any more: all who are in are accepted, whoever has room.
-    pub fn close(&mut self) {
+    /// The kernel lets nobody new in any more: all who are in are accepted, whoever has room.
+    pub fn close(&mut self, now: Time) {
         if self.door == Door::Open {
-            (self.door, self.readable) = (Door::Emptying, true);
+            (self.door, self.readable) = (Door::Closing { until: now + HANDSHAKE }, true);
         }
     }
 
@@ -292,11 +298,15 @@ impl Balancer {
 
     /// When something that waits may go on.
     pub fn deadline(&self) -> Option<Time> {
+        let door = match self.door {
+            Door::Closing { until } => Some(until),
+            Door::Open | Door::Emptying | Door::Empty | Door::Closed => None,
+        };
         if self.waiting.is_empty() && !self.readable {
-            return None;
+            return door;
         }
         let workers = self.members.iter().filter(|member| !member.retired);
-        workers.filter_map(|member| member.rests_until).chain(self.accept_not_before).min()
+        workers.filter_map(|member| member.rests_until).chain(self.accept_not_before).chain(door).min()
     }
 
     /// Brings together who has room and who waits.
@@ -305,6 +315,11 @@ impl Balancer {
         self.accept_not_before.take_if(|time| *time <= now);
         for member in &mut self.members {
             member.rests_until.take_if(|time| *time <= now);
+        }
+        if let Door::Closing { until } = self.door
+            && until <= now
+        {
+            (self.door, self.readable) = (Door::Emptying, true);
         }
         let mut index = 0;
         while let Some(waiting) = self.waiting.get(index).copied() {
@@ -339,7 +354,7 @@ impl Balancer {
             (Door::Open, Choice::RoundRobin) => most.min(room),
             // Only an accepted connection says whose it is.
             (Door::Open, Choice::SourceIp) if room == 0 => 0,
-            (Door::Open, Choice::SourceIp) | (Door::Emptying, _) => most,
+            (Door::Open, Choice::SourceIp) | (Door::Closing { .. } | Door::Emptying, _) => most,
             (Door::Empty | Door::Closed, _) => 0,
         }
     }
@@ -362,8 +377,7 @@ impl Balancer {
                 .filter(|(_, member)| with_room(member))
                 .min_by_key(|(_, member)| member.offers.len())
                 .map(|(index, _)| index),
-            // Rendezvous hashing: a worker that goes or comes moves only its own clients. Whoever is full or has no descriptors
-            // is none of the workers for now.
+            // Whoever is full or has no descriptors is none of the workers for now.
             (Choice::SourceIp, Some(peer)) => members()
                 .filter(|(_, member)| !member.retired && !member.rests(now))
                 .max_by_key(|(_, member)| weight(peer, member.worker))
@@ -381,17 +395,4 @@ impl Balancer {
     pub fn pending(&self) -> usize {
         self.waiting.len() + self.members.iter().map(|member| member.offers.len()).sum::<usize>()
     }
-}
-
-/// FNV-1a over the address and the worker, mixed once more.
-fn weight(peer: IpAddr, worker: WorkerId) -> u64 {
-    let octets = match peer {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    };
-    let bytes = octets.into_iter().chain(worker.0.to_le_bytes());
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    });
-    (hash ^ (hash >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }

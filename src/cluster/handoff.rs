@@ -80,7 +80,7 @@ impl Cluster {
             match listener.sharing {
                 Sharing::HandOver(_) => {
                     self.effects.push(Effect::Refuse(*id));
-                    listener.balancer.close();
+                    listener.balancer.close(now);
                 }
                 Sharing::OneForAll | Sharing::OnePerSlot if is_tcp => self.effects.push(Effect::Refuse(*id)),
                 // Datagrams do not connect, and a UNIX socket that workers have would become an error in each of them.

@@ -18,6 +18,7 @@ mod listeners;
 pub mod mail;
 pub mod message;
 mod object;
+mod rendezvous;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

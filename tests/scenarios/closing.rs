@@ -10,29 +10,34 @@ const ROUND_ROBIN: Sharing = Sharing::HandOver(Choice::RoundRobin);
 #[test]
 fn whoever_is_in_is_accepted_and_offered_and_nobody_else_is_let_in() {
     let mut primary = Primary::quick(ROUND_ROBIN, 1);
-    primary.clients(10);
+    primary.clients(9);
     primary.chapter();
     primary.closes();
     primary.answers(1, 2, true);
-    primary.answers(1, 3, true);
+    primary.pass(10);
+    // One had sent its first packet.
+    primary.clients(1);
+    primary.pass(190);
     primary.is_told_to_leave(1, false);
-    primary.answers(1, 4, true);
+    primary.answers(1, 3, true);
     primary.went(
         "
            0 we end
              - let nobody in at listener 0
              - accept up to 64 at listener 0
-             - close listener 0
            0 1: HANDLE_ACK | accepted=true ack=2 seq=9
              - close connection 1
              - to 1: (net.Native) newconn key=:8000:4:-1 seq=10, with connection 9
-           0 1: HANDLE_ACK | accepted=true ack=3 seq=9
-             - close connection 2
-             - to 1: (net.Native) newconn key=:8000:4:-1 seq=11, with connection 10
-           0 1 is told to leave
-             - to 1: disconnect seq=12
-           0 1: HANDLE_ACK | accepted=true ack=4 seq=9
-             - close connection 3",
+          10 clients: 1
+             - accept up to 64 at listener 0
+         150 deadline
+             - accept up to 64 at listener 0
+             - close listener 0
+         200 1 is told to leave
+             - to 1: disconnect seq=11
+             - close connection 10
+         200 1: HANDLE_ACK | accepted=true ack=3 seq=9
+             - close connection 2",
     );
 }
 

@@ -121,6 +121,11 @@ fn end(seed: u64) {
         }
     }
     world.ends();
+    for _ in 0..random.between(0, 2) {
+        // They had sent their first packets.
+        world.connects(ListenerId(0), any_address(&mut random));
+    }
+    world.passes(Duration::from_millis(150));
     assert!(world.clients.is_empty(), "the listener is open");
     for _ in 0..random.between(0, 2) {
         world.node(WorkerId(random.between(2, 3))).is_dead = true;
