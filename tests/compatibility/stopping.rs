@@ -1,13 +1,15 @@
 //! What is in hand when a stop is asked for.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 use crate::client::{Connection, Failure, get};
-use crate::common::wait_until;
+use crate::common::{must, wait_until};
 use crate::pool::{BOTH, Launch, Primary, own_address};
 
 const CLIENTS: usize = 16;
@@ -139,4 +141,17 @@ pub fn answers_all_who_have_connected(node: u8, balance: &str) {
         assert!(pool.seen("connection").len() <= answered, "{} > {answered}", pool.seen("connection").len());
         (pool.seen("connection").len() == answered).then_some(())
     });
+}
+
+/// Over a network so narrow that a handshake takes milliseconds, some have sent their first packet when nobody else is let in.
+#[test]
+fn whoever_had_begun_to_connect_is_answered() {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    for words in ["ip link set lo up", "tc qdisc add dev lo root tbf rate 3mbit burst 2000 latency 3s"] {
+        let mut words = words.split(' ');
+        must(Command::new(words.next().unwrap()).args(words));
+    }
+    for balance in ["round-robin", "source-ip", "kernel", "shared"] {
+        answers_all_who_have_connected(22, balance);
+    }
 }
