@@ -8,7 +8,7 @@
 //! Puma 5.6 goes on serving the connections that it has, for half a minute and more, and is killed with requests in its hands;
 //! without us, on a socket that a script passes to it, it does the same. So it is not asked to keep connections here.
 
-use crate::load::{CLIENTS, Load, Protocol, Tally};
+use crate::load::{CLIENTS, Load, Outcome, Protocol, Request, Tally};
 use crate::nginx::Nginx;
 use crate::pool::Pool;
 use crate::programs::{Server, go, gunicorn, node, puma, uvicorn};
@@ -75,9 +75,21 @@ fn gunicorn_is_reloaded_25_times() {
     reloads("gunicorn, threads, keep-alive", &server.keep_alive());
 }
 
+/// What its reactor has just read when its threads are told to leave it answers with 500 (`ThreadPool#<<` raises "Unable to add
+/// work while shutting down", and `reactor_wakeup` in `server.rb` makes that of it): once in some hundreds of retirements.
 #[test]
-fn puma_is_reloaded_25_times() {
-    reloads("puma", &puma().set("ready", "alive:300ms"));
+fn puma_is_reloaded_25_times_and_answers_little_with_500() {
+    let server = puma().set("ready", "alive:300ms");
+    let mut pool = Pool::start(&server);
+    let requests = reload_under_load(&mut pool, &server).finish();
+    let tally = Tally::of(&requests);
+    println!("puma: {tally}");
+    let is_500 = |request: &&Request| matches!(&request.outcome, Outcome::Strange(text) if text.starts_with("HTTP/1.1 500 "));
+    let refused_by_puma = requests.iter().filter(is_500).count();
+    assert_eq!(tally.failed(), refused_by_puma, "{tally}");
+    assert!(refused_by_puma <= TIMES * usize::from(server.workers) / 10, "{tally}");
+    assert_eq!(pool.count("still there, killing it"), 0, "nobody had to be killed");
+    assert_eq!(pool.stop().0, 0);
 }
 
 /// Now and then it closes what it has just taken and not read (`H11Protocol.shutdown` of what has no cycle yet); alone on a
