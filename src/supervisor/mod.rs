@@ -192,11 +192,8 @@ impl Supervisor {
     /// When to come back, and why; `None` when only an event can change anything.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
         let workers = self.workers.iter().filter_map(Worker::deadline);
-        let cluster = self
-            .cluster
-            .as_ref()
-            .and_then(Cluster::deadline)
-            .map(|time| (time, "a connection may be offered again"));
+        let cluster =
+            self.cluster.as_ref().and_then(Cluster::deadline).map(|time| (time, "a listener goes on"));
         let measure = self.measure_at.map(|time| (time, "cores and memory are read"));
         let rest =
             [self.phase.deadline(), cluster, measure, self.unready_deadline(), self.watchdog_deadline()];

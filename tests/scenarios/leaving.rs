@@ -13,20 +13,20 @@ fn a_stop_settles_disconnects_waits_for_the_end_of_the_channel_and_then_signals(
     story.exits(2, 0);
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        1200 a worker is out of rotation
-             - to 1: disconnect seq=1
-        2000 channel of 1 ends
-        2100 a worker does not leave
-             - TERM to 2
-        2500 2 ends: exit 0
-             - worker 1 stopped
-             - exit 0: stopped as asked",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          1200 a worker is out of rotation
+               - to 1: disconnect seq=1
+          2000 channel of 1 ends
+          2100 a worker does not leave
+               - TERM to 2
+          2500 2 ends: exit 0
+               - worker 1 stopped
+               - exit 0: stopped as asked",
     );
 }
 
@@ -38,18 +38,18 @@ fn a_worker_that_ends_with_its_channel_is_sent_nothing_that_hurts() {
     story.exits(2, 0);
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        1200 a worker is out of rotation
-             - to 1: disconnect seq=1
-        1300 channel of 1 ends
-        1300 2 ends: exit 0
-             - worker 1 stopped
-             - exit 0: stopped as asked",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          1200 a worker is out of rotation
+               - to 1: disconnect seq=1
+          1300 channel of 1 ends
+          1300 2 ends: exit 0
+               - worker 1 stopped
+               - exit 0: stopped as asked",
     );
 }
 
@@ -61,23 +61,23 @@ fn a_channel_that_does_not_end_is_waited_for_half_the_time() {
     story.is_killed(2, "KILL");
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        1200 a worker is out of rotation
-             - to 1: disconnect seq=1
-        5000 a worker does not leave
-             - TERM to 2
-        9000 the stop timeout is over
-             - KILL to 2
-             - KILL to all descendants
-        9000 channel of 1 ends
-        9000 2 ends: killed by KILL
-             - worker 1 stopped
-             - exit 137: stopped as asked; what was still there was killed",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          1200 a worker is out of rotation
+               - to 1: disconnect seq=1
+          5000 a worker does not leave
+               - TERM to 2
+          9000 the stop timeout is over
+               - KILL to 2
+               - KILL to all descendants
+          9000 channel of 1 ends
+          9000 2 ends: killed by KILL
+               - worker 1 stopped
+               - exit 137: stopped as asked; what was still there was killed",
     );
 }
 
@@ -89,16 +89,16 @@ fn a_short_stop_has_no_time_to_settle() {
     story.is_killed(2, "KILL");
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1100 the stop timeout is over
-             - KILL to 2
-             - KILL to all descendants
-        1100 channel of 1 ends
-        1100 2 ends: killed by KILL
-             - worker 1 stopped
-             - exit 137: stopped as asked; what was still there was killed",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1100 the stop timeout is over
+               - KILL to 2
+               - KILL to all descendants
+          1100 channel of 1 ends
+          1100 2 ends: killed by KILL
+               - worker 1 stopped
+               - exit 137: stopped as asked; what was still there was killed",
     );
 }
 
@@ -110,20 +110,20 @@ fn a_stop_that_is_hardly_longer_signals_right_after_the_disconnect() {
     story.is_killed(2, "TERM");
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        1200 a worker is out of rotation
-             - to 1: disconnect seq=1
-        1200 a worker does not leave
-             - TERM to 2
-        1250 channel of 1 ends
-        1250 2 ends: killed by TERM
-             - worker 1 stopped
-             - exit 0: stopped as asked",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          1200 a worker is out of rotation
+               - to 1: disconnect seq=1
+          1200 a worker does not leave
+               - TERM to 2
+          1250 channel of 1 ends
+          1250 2 ends: killed by TERM
+               - worker 1 stopped
+               - exit 0: stopped as asked",
     );
 }
 
@@ -136,18 +136,18 @@ fn without_a_deadline_the_end_of_the_channel_is_waited_for() {
     story.pass(100);
     story.went(
         "
-        1000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        1150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        1200 a worker is out of rotation
-             - to 1: text shutdown
-             - to 1: disconnect seq=1
-      1001000 channel of 1 ends
-      1001100 a worker does not leave
-             - TERM to 2",
+          1000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          1150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          1200 a worker is out of rotation
+               - to 1: text shutdown
+               - to 1: disconnect seq=1
+        1001000 channel of 1 ends
+        1001100 a worker does not leave
+               - TERM to 2",
     );
 }
 
@@ -161,18 +161,18 @@ fn a_worker_without_a_channel_is_sent_the_signal_once() {
     story.is_killed(2, "TERM");
     story.went(
         "
-        1000 channel of 1 ends
-        1100 a worker does not leave
-             - TERM to 2
-        2000 TERM
-             - let nobody in at listener 0
-             - accept up to 64 at listener 0
-        2150 a connection may be offered again
-             - accept up to 64 at listener 0
-             - close listener 0
-        3000 2 ends: killed by TERM
-             - worker 1 stopped
-             - exit 0: stopped as asked",
+          1000 channel of 1 ends
+          1100 a worker does not leave
+               - TERM to 2
+          2000 TERM
+               - let nobody in at listener 0
+               - accept up to 64 at listener 0
+          2150 a listener goes on
+               - accept up to 64 at listener 0
+               - close listener 0
+          3000 2 ends: killed by TERM
+               - worker 1 stopped
+               - exit 0: stopped as asked",
     );
 }
 
